@@ -1,0 +1,207 @@
+"""The distributions of times, with the parameters that an engineer has.
+
+Each one is immutable data in nanoseconds. ``sample`` is the only place where
+a duration is a float; the workload rounds what it returns to integers.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """Always the same time."""
+
+    value_ns: int
+
+    @property
+    def mean_ns(self) -> float:
+        return float(self.value_ns)
+
+    def sample(self, rng: np.random.Generator, size: int) -> FloatArray:
+        return np.full(size, float(self.value_ns))
+
+
+@dataclass(frozen=True, slots=True)
+class Exponential:
+    """Memoryless, with this mean; its coefficient of variation is 1."""
+
+    mean_ns: float
+
+    def sample(self, rng: np.random.Generator, size: int) -> FloatArray:
+        return rng.standard_exponential(size) * self.mean_ns
+
+
+@dataclass(frozen=True, slots=True)
+class Lognormal:
+    """Log-normal through its median and its 99th percentile (both in ns)."""
+
+    p50_ns: float
+    p99_ns: float
+
+    @property
+    def sigma(self) -> float:
+        return math.log(self.p99_ns / self.p50_ns) / NormalDist().inv_cdf(0.99)
+
+    @property
+    def mean_ns(self) -> float:
+        return self.p50_ns * math.exp(self.sigma**2 / 2)
+
+    def sample(self, rng: np.random.Generator, size: int) -> FloatArray:
+        return self.p50_ns * np.exp(self.sigma * rng.standard_normal(size))
+
+
+@dataclass(frozen=True, slots=True)
+class Gamma:
+    """Gamma with this mean and coefficient of variation (standard deviation / mean)."""
+
+    mean_ns: float
+    cv: float
+
+    def sample(self, rng: np.random.Generator, size: int) -> FloatArray:
+        shape = 1 / self.cv**2
+        return rng.standard_gamma(shape, size) * (self.mean_ns / shape)
+
+
+@dataclass(frozen=True, slots=True)
+class Erlang:
+    """Sum of ``k`` exponential phases, together of this mean."""
+
+    mean_ns: float
+    k: int
+
+    def sample(self, rng: np.random.Generator, size: int) -> FloatArray:
+        return rng.standard_gamma(self.k, size) * (self.mean_ns / self.k)
+
+
+@dataclass(frozen=True, slots=True)
+class Hyperexponential:
+    """Two exponential phases with balanced means, of this mean and a cv above 1."""
+
+    mean_ns: float
+    cv: float
+
+    def sample(self, rng: np.random.Generator, size: int) -> FloatArray:
+        c2 = self.cv**2
+        p = (1 + math.sqrt((c2 - 1) / (c2 + 1))) / 2
+        first = rng.random(size) < p
+        scale = np.where(first, self.mean_ns / (2 * p), self.mean_ns / (2 * (1 - p)))
+        return rng.standard_exponential(size) * scale
+
+
+@dataclass(frozen=True, slots=True)
+class Uniform:
+    """Evenly between two times."""
+
+    low_ns: float
+    high_ns: float
+
+    @property
+    def mean_ns(self) -> float:
+        return (self.low_ns + self.high_ns) / 2
+
+    def sample(self, rng: np.random.Generator, size: int) -> FloatArray:
+        return self.low_ns + rng.random(size) * (self.high_ns - self.low_ns)
+
+
+@dataclass(frozen=True, slots=True)
+class Normal:
+    """Normal with this mean and standard deviation, values below 0 set to 0."""
+
+    location_ns: float
+    sd_ns: float
+
+    @property
+    def mean_ns(self) -> float:
+        """Mean after the cut at 0 (a rectified Gaussian), not the parameter."""
+        if self.sd_ns == 0:
+            return self.location_ns
+        z = self.location_ns / self.sd_ns
+        unit = NormalDist()
+        return self.location_ns * unit.cdf(z) + self.sd_ns * unit.pdf(z)
+
+    def sample(self, rng: np.random.Generator, size: int) -> FloatArray:
+        drawn = self.location_ns + self.sd_ns * rng.standard_normal(size)
+        return np.maximum(drawn, 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Pareto:
+    """Pareto (type I) through its median and its 99th percentile; heavy-tailed."""
+
+    p50_ns: float
+    p99_ns: float
+
+    @property
+    def alpha(self) -> float:
+        return math.log(0.5 / 0.01) / math.log(self.p99_ns / self.p50_ns)
+
+    @property
+    def minimum_ns(self) -> float:
+        return float(self.p50_ns * 0.5 ** (1 / self.alpha))
+
+    @property
+    def mean_ns(self) -> float:
+        """Infinite when the tail index is 1 or less."""
+        if self.alpha <= 1:
+            return math.inf
+        return self.alpha * self.minimum_ns / (self.alpha - 1)
+
+    def sample(self, rng: np.random.Generator, size: int) -> FloatArray:
+        uniform = 1.0 - rng.random(size)
+        return self.minimum_ns * uniform ** (-1 / self.alpha)
+
+
+@dataclass(frozen=True, slots=True)
+class Empirical:
+    """Measured values, each as likely as any other."""
+
+    values_ns: tuple[int, ...]
+
+    @property
+    def mean_ns(self) -> float:
+        return sum(self.values_ns) / len(self.values_ns)
+
+    def sample(self, rng: np.random.Generator, size: int) -> FloatArray:
+        values = np.asarray(self.values_ns, dtype=np.float64)
+        return values[rng.integers(0, len(values), size)]
+
+
+@dataclass(frozen=True, slots=True)
+class Mixture:
+    """One of several distributions, each with its probability."""
+
+    parts: tuple[tuple[float, Distribution], ...]
+
+    @property
+    def mean_ns(self) -> float:
+        return sum(p * part.mean_ns for p, part in self.parts)
+
+    def sample(self, rng: np.random.Generator, size: int) -> FloatArray:
+        edges = np.cumsum([p for p, _ in self.parts])[:-1]
+        chosen = np.searchsorted(edges, rng.random(size), side="right")
+        columns = np.stack([part.sample(rng, size) for _, part in self.parts])
+        return columns[chosen, np.arange(size)]
+
+
+Distribution = (
+    Constant
+    | Exponential
+    | Lognormal
+    | Gamma
+    | Erlang
+    | Hyperexponential
+    | Uniform
+    | Normal
+    | Pareto
+    | Empirical
+    | Mixture
+)

@@ -1,0 +1,1 @@
+"""Engines: a plan and a workload in, a trace out."""

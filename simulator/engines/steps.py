@@ -1,0 +1,303 @@
+"""What the steps of a handler do, on a loop and in a thread.
+
+The same steps under ``def`` and ``async def`` behave differently because of what running
+code holds: on a loop its turn, in a thread the GIL. ``_wait_for`` is where it lets go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import simpy
+
+from models import GIL, PoolTimeout, TooManyConnections
+from models.clock import Steps, grant
+from simulator.engines import contract
+from simulator.engines.contract import AWAIT, BLOCK, EVENT_LOOP, FRAMEWORK, OK, PHASE_END, THREADS
+from simulator.engines.recorder import Task
+from simulator.engines.wiring import Process, Wiring
+from simulator.plan import Branch, Cpu, Gather, Lock, Step, ToThread, Wait, With
+from simulator.trace import NOT_GRANTED
+
+
+class Failed(Exception):
+    """A request failed; carries the outcome."""
+
+    def __init__(self, outcome: int) -> None:
+        self.outcome = outcome
+
+
+class StepRunner:
+    """Runs the steps of requests on the models of a plan."""
+
+    def __init__(self, wiring: Wiring) -> None:
+        self.wiring = wiring
+        self.plan = wiring.plan
+        self.clock = wiring.clock
+        self.recorder = wiring.recorder
+        self.processes = wiring.processes
+        self.locks = wiring.locks
+        self.times = [wiring.workload.time(i) for i in range(len(self.plan.streams))]
+        self.steps: dict[type, Callable[..., Steps]] = {
+            Cpu: self._cpu,
+            Wait: self._wait,
+            With: self._with,
+            Lock: self._lock,
+            Gather: self._gather,
+            ToThread: self._to_thread,
+        }
+
+    # Being on the loop, having the GIL.
+
+    def enter(self, task: Task, process: Process, *, soon: bool = False) -> Steps:
+        assert process.loop is not None
+        task.loop_queued = self.clock.now
+        yield process.loop.enter(soon=soon)
+        if self.clock.now > task.mark:
+            began, ended = process.loop.gil_waited
+            if ended == self.clock.now > began:
+                task.book_until(max(began, task.mark), EVENT_LOOP)
+                task.book(contract.GIL)
+            else:
+                task.book(EVENT_LOOP)
+        task.loop_granted = self.clock.now
+        task.loop_waited = task.waited
+
+    def leave(self, task: Task, process: Process) -> None:
+        assert process.loop is not None
+        now = self.clock.now
+        if now > task.loop_queued:
+            work = now - task.loop_granted - (task.waited - task.loop_waited)
+            self.recorder.visit(
+                process.loop_station, task, 0, task.loop_queued, task.loop_granted, now, work
+            )
+        task.loop_queued = task.loop_granted = NOT_GRANTED
+        process.loop.leave()
+
+    def take_gil(self, task: Task, process: Process) -> Steps:
+        assert process.gil is not None
+        queued = self.clock.now
+        yield process.gil.acquire(task)
+        if self.clock.now > queued:
+            task.book(contract.GIL)
+            now = self.clock.now
+            self.recorder.visit(process.gil_station, task, 0, queued, now, now, 0)
+
+    def _wait_for(
+        self, task: Task, event: simpy.Event, cause: int, frees_loop: bool, soon: bool
+    ) -> Steps:
+        """Wait for an event without what running code holds: the loop's turn, the GIL."""
+        if event.callbacks is None:
+            task.woken = self.clock.now
+            return (yield event)
+        process = self.processes[task.process]
+        if frees_loop:
+            self.leave(task, process)
+        elif process.gil is not None:
+            process.gil.release()
+        error: Exception | None = None
+        value = None
+        try:
+            value = yield event
+        except (PoolTimeout, TooManyConnections) as raised:
+            error = raised
+        task.book(cause)
+        task.woken = self.clock.now
+        if frees_loop:
+            yield from self.enter(task, process, soon=soon)
+        elif process.gil is not None:
+            yield from self.take_gil(task, process)
+        if error is not None:
+            raise error
+        return value
+
+    def _hold(self, task: Task, ns: int, cause: int, frees_loop: bool) -> Steps:
+        if ns:
+            event = self.clock.at(ns, task.key(PHASE_END))
+            yield from self._wait_for(task, event, cause, frees_loop, False)
+
+    def compute(self, task: Task, work: int, cause: int, *, releases_gil: bool = False) -> Steps:
+        process = self.processes[task.process]
+        gil = process.gil
+        if gil is None or releases_gil:
+            yield from self._compute_freely(task, work, cause, gil, process)
+            return
+        while work > 0:
+            if not gil.asked_to_drop:
+                began = self.clock.now
+                yield gil.run(work, task)
+                task.book(cause)
+                now = self.clock.now
+                work -= now - began
+                self.recorder.visit(process.gil_station, task, 0, began, began, now, now - began)
+            if work > 0:
+                gil.release()
+                yield from self.take_gil(task, process)
+
+    def _compute_freely(
+        self, task: Task, work: int, cause: int, gil: GIL | None, process: Process
+    ) -> Steps:
+        if work:
+            if gil is not None:
+                gil.release()
+            yield self.clock.at(work, task.key(PHASE_END))
+            task.book(cause)
+            if gil is not None:
+                yield from self.take_gil(task, process)
+
+    # The steps.
+
+    def run(self, task: Task, steps: tuple[Step, ...]) -> Steps:
+        for step in steps:
+            yield from self.steps[type(step)](task, step)
+
+    def _cpu(self, task: Task, step: Cpu) -> Steps:
+        work = self.times[step.time](task.request)
+        yield from self.compute(task, work, step.cause, releases_gil=step.releases_gil)
+
+    def _wait(self, task: Task, step: Wait) -> Steps:
+        ns = self.times[step.time](task.request)
+        if step.cause in (AWAIT, BLOCK):
+            ns += self.plan.server.overheads.timer_ns
+        if ns == 0 and step.cause == AWAIT:
+            # asyncio.sleep(0): to the back of the loop's ready queue.
+            process = self.processes[task.process]
+            self.leave(task, process)
+            yield from self.enter(task, process, soon=True)
+        else:
+            yield from self._hold(task, ns, step.cause, step.frees_loop)
+
+    def _with(self, task: Task, step: With) -> Steps:
+        pool = self.plan.pools[step.pool]
+        process = self.processes[task.process]
+        model = process.pools[step.pool]
+        visit = task.queue(process.pools_station + step.pool)
+        try:
+            connection = yield from self._wait_for(
+                task,
+                model.acquire(task),
+                contract.wait_for_pool(step.pool),
+                step.frees_loop,
+                True,
+            )
+        except (PoolTimeout, TooManyConnections) as error:
+            task.released(visit, at=task.woken)
+            raise self._failure(step.pool, error) from error
+        task.granted(visit, connection.slot, at=task.woken)
+        if connection.fresh:
+            self.wiring.opened(task.request, pool, connection)
+        overheads = self.plan.server.overheads
+        cause = contract.hold_connect(step.pool)
+        failed: Failed | None = None
+        if connection.fresh:
+            yield from self._hold(task, overheads.connect_ns, cause, step.frees_loop)
+        task.transactions.append([])
+        try:
+            yield from self.run(task, step.steps)
+        except Failed as failure:
+            failed = failure
+        for lock, lock_visit in task.transactions.pop():
+            task.released(lock_visit)
+            self.locks[lock].release(0)
+        yield from self._hold(task, overheads.pool_hold_ns, cause, step.frees_loop)
+        closes = model.closes_on_return
+        if closes:
+            yield from self._hold(task, overheads.close_ns, cause, step.frees_loop)
+            self.wiring.closed(pool, connection)
+        task.released(visit)
+        model.release(connection, close=closes)
+        if failed is not None:
+            raise failed
+
+    def _failure(self, pool: int, error: Exception) -> Failed:
+        if isinstance(error, PoolTimeout):
+            return Failed(contract.pool_timeout(pool))
+        database = self.plan.pools[pool].database
+        return Failed(contract.connection_refused(len(self.plan.pools), database))
+
+    def _lock(self, task: Task, step: Lock) -> Steps:
+        held = task.transactions[-1]
+        if any(lock == step.lock for lock, _ in held):
+            return
+        visit = task.queue(self.wiring.lock_station[step.lock])
+        cause = contract.wait_for_lock(len(self.plan.pools), step.lock)
+        event = self.locks[step.lock].acquire()
+        slot = yield from self._wait_for(task, event, cause, step.frees_loop, False)
+        task.granted(visit, slot, at=task.woken)
+        held.append((step.lock, visit))
+
+    def _to_thread(self, task: Task, step: ToThread) -> Steps:
+        yield from self.in_thread(task, step.steps)
+
+    def in_thread(self, task: Task, steps: tuple[Step, ...]) -> Steps:
+        process = self.processes[task.process]
+        assert process.threads is not None
+        visit = task.queue(process.threads_station)
+        token = yield from self._wait_for(
+            task, process.threads.acquire(), THREADS, frees_loop=True, soon=True
+        )
+        task.granted(visit, token, at=task.woken)
+        hop_ns = self.plan.server.overheads.thread_hop_ns
+        if hop_ns:
+            yield from self.compute(task, hop_ns, FRAMEWORK)
+        self.leave(task, process)
+        if process.gil is not None:
+            yield from self.take_gil(task, process)
+        failed: Failed | None = None
+        try:
+            yield from self.run(task, steps)
+        except Failed as failure:
+            failed = failure
+        if process.gil is not None:
+            process.gil.release()
+        yield from self.enter(task, process)
+        task.released(visit)
+        process.threads.release(token)
+        if failed is not None:
+            raise failed
+
+    def _gather(self, task: Task, step: Gather) -> Steps:
+        process = self.processes[task.process]
+        join = _Join(simpy.Event(self.clock), len(step.branches))
+        for branch in step.branches:
+            child = self.recorder.branch(task, branch.number)
+            self.clock.start(self._branch(child, branch, process, join))
+        self.leave(task, process)
+        yield join.event
+        task.absorb(join.last)
+        yield from self.enter(task, process, soon=True)
+        if join.outcome != OK:
+            raise Failed(join.outcome)
+
+    def _branch(self, task: Task, branch: Branch, process: Process, join: _Join) -> Steps:
+        outcome = OK
+        yield from self.enter(task, process, soon=True)
+        try:
+            yield from self.run(task, branch.steps)
+        except Failed as failure:
+            outcome = failure.outcome
+        join.ended(task, outcome)
+        self.recorder.ended(task)
+        self.leave(task, process)
+
+
+class _Join:
+    """What a gather waits for: its last branch, or the first that fails."""
+
+    def __init__(self, event: simpy.Event, branches: int) -> None:
+        self.event = event
+        self.running = branches
+        self.outcome = OK
+        self.last: Task | None = None
+
+    def ended(self, branch: Task, outcome: int) -> None:
+        self.running -= 1
+        if self.event.triggered:
+            return  # another branch failed before: this one was left behind
+        last = self.last
+        if last is None or branch.mark > last.mark or branch.branch < last.branch:
+            self.last = branch
+        if outcome != OK:
+            self.outcome, self.last = outcome, branch
+        if outcome != OK or self.running == 0:
+            grant(self.event)

@@ -1,0 +1,135 @@
+"""The SimPy models of one plan, put together: processes, pools, databases, locks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from models import (
+    GIL,
+    Clock,
+    ConnectionPool,
+    Database,
+    EventLoop,
+    RowLock,
+    ServerThreads,
+    SyncWorkers,
+    ThreadLimiter,
+    TooManyConnections,
+)
+from models.connection_pool import Connection
+from simulator.engines import contract
+from simulator.engines.recorder import Recorder
+from simulator.plan import NEVER, NO_DATABASE, Plan, Pool, ServerKind
+from simulator.workload import Workload
+
+
+@dataclass(slots=True)
+class Process:
+    """One worker process: its models, and the numbers of their stations."""
+
+    index: int
+    loop: EventLoop | None
+    loop_station: int
+    threads: ThreadLimiter | ServerThreads | None
+    threads_station: int
+    gil: GIL | None
+    gil_station: int
+    pools: list[ConnectionPool]
+    pools_station: int  # of the first; the others follow it
+
+
+class Wiring:
+    """The models of a plan, and the numbers of their stations.
+
+    ``started`` is False if the database refused a connection that a pool opens when its
+    process starts: then no process of the service runs.
+    """
+
+    def __init__(self, plan: Plan, workload: Workload) -> None:
+        self.plan = plan
+        self.workload = workload
+        self.clock = Clock(events_per_instant_max=contract.EVENTS_PER_INSTANT_MAX)
+        self.arrival, self.route = workload.arrivals()
+        if len(self.arrival) > contract.REQUESTS_MAX:
+            raise contract.LimitError(
+                f"{len(self.arrival)} requests, more than REQUESTS_MAX = {contract.REQUESTS_MAX}"
+            )
+        self.recorder = Recorder(plan, self.clock, self.arrival, self.route)
+        self.databases = [Database(self.clock, d.connections) for d in plan.databases]
+        self.locks = [RowLock(self.clock) for _ in plan.locks]
+        first_database = len(plan.stations) - len(plan.databases)
+        self.database_station = range(first_database, len(plan.stations))
+        self.lock_station = range(first_database - len(plan.locks), first_database)
+        self.workers = SyncWorkers(self.clock, plan.server.workers)
+        self.started = True
+        self.processes = self._processes()
+
+    def opened(self, request: int, pool: Pool, connection: Connection) -> None:
+        """Write down that a request (-1: the process) opened a database connection."""
+        if pool.database != NO_DATABASE:
+            station = self.database_station[pool.database]
+            self.recorder.opened(station, request, connection.backend)
+
+    def closed(self, pool: Pool, connection: Connection) -> None:
+        """Write down that a database connection was closed."""
+        if pool.database != NO_DATABASE:
+            self.recorder.closed(self.database_station[pool.database], connection.backend)
+
+    def _processes(self) -> list[Process]:
+        server = self.plan.server
+        station = 1 if server.kind is ServerKind.SYNC else 0
+        processes = []
+        for index in range(server.workers):
+            process = Process(index, None, -1, None, -1, None, -1, [], -1)
+            if server.kind is ServerKind.ASGI:
+                process.loop_station, station = station, station + 1
+                process.threads = ThreadLimiter(self.clock, server.threads)
+                process.threads_station, station = station, station + 1
+            elif server.kind is ServerKind.THREADS:
+                process.threads = ServerThreads(self.clock, server.threads)
+                process.threads_station, station = station, station + 1
+            if server.gil:
+                process.gil_station, station = station, station + 1
+                process.gil = self._gil(index)
+            if server.kind is ServerKind.ASGI:
+                process.loop = EventLoop(
+                    self.clock,
+                    gil=process.gil,
+                    owner=self.recorder.station_owner(process.loop_station),
+                    gil_takes=server.gil_takes_per_turn,
+                )
+            process.pools_station, station = station, station + len(self.plan.pools)
+            process.pools = [self._pool(pool) for pool in self.plan.pools]
+            processes.append(process)
+        return processes
+
+    def _gil(self, process: int) -> GIL:
+        server = self.plan.server
+        numbers = iter(range(2**62))
+
+        def choose(waiting: int) -> int:
+            return self.workload.decide(f"gil[{process}]", next(numbers), waiting)
+
+        return GIL(
+            self.clock,
+            switch_interval=server.switch_interval_ns,
+            choose=None if server.gil_fifo else choose,
+        )
+
+    def _pool(self, pool: Pool) -> ConnectionPool:
+        database = None if pool.database == NO_DATABASE else self.databases[pool.database]
+        model = ConnectionPool(
+            self.clock,
+            pool.size,
+            overflow=pool.overflow,
+            acquire_timeout=None if pool.acquire_timeout_ns == NEVER else pool.acquire_timeout_ns,
+            database=database,
+            lifo=pool.lifo,
+        )
+        try:
+            # A pool that can't open its minimum keeps the process from starting.
+            for connection in model.open(pool.min) if self.started else ():
+                self.opened(-1, pool, connection)
+        except TooManyConnections:
+            self.started = False
+        return model

@@ -1,0 +1,149 @@
+"""The result of a run: one row per request, one row per visit to a station.
+
+Every engine returns a ``Trace``, so engine against engine and model against server
+are one comparison. Whatever a report shows is derived from these columns.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simulator.plan import Cause, Station
+
+IntArray = NDArray[np.int64]
+
+NOT_FINISHED = -1
+"""The finish of a request that is still in flight at the end of the run."""
+NOT_GRANTED = -1
+"""The grant (and slot) of a visit that ended in a timeout or was still waiting."""
+
+
+@dataclass(frozen=True, slots=True)
+class Visits:
+    """Visits of requests to stations, in no particular order; columns of one length n.
+
+    A visit that found a slot at once has ``granted_ns == queued_ns``. A visit that gave
+    up has ``granted_ns == NOT_GRANTED`` and ``released_ns`` is when it gave up. A visit
+    that is open at the end of the run is closed there, at ``Trace.end_ns``. For the
+    event loop and the GIL only visits that waited or held for some time are kept.
+
+    ``work_ns`` is the part of the hold in which the visitor did not wait for any other
+    station: what the slot would be held for without contention elsewhere.
+    """
+
+    station: IntArray  # index into Trace.stations
+    request: IntArray  # row of the request; -1 for the process itself
+    slot: IntArray  # 0 … size - 1, lowest free or as the pool hands them out
+    queued_ns: IntArray
+    granted_ns: IntArray
+    released_ns: IntArray
+    work_ns: IntArray
+
+    def __len__(self) -> int:
+        return len(self.station)
+
+
+@dataclass(frozen=True, slots=True)
+class Stuck:
+    """One request that a deadlock left in flight: what it holds and what it waits for."""
+
+    request: int
+    holds: tuple[int, ...]  # stations
+    waits_for: int  # station
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """What a run produced; arrays have one row per request, in order of arrival index.
+
+    For every request with an outcome other than ``in_flight``:
+    ``spent_ns[i].sum() == finish_ns[i] - arrival_ns[i]`` exactly (law 5).
+    """
+
+    causes: tuple[Cause, ...]
+    outcomes: tuple[str, ...]
+    stations: tuple[Station, ...]
+    route: IntArray  # index into Plan.routes
+    process: IntArray  # the worker process that served it; -1 if none did
+    arrival_ns: IntArray
+    finish_ns: IntArray  # NOT_FINISHED if in flight
+    outcome: IntArray  # index into outcomes
+    spent_ns: IntArray  # shape (n, len(causes)): waits and holds by cause
+    visits: Visits
+    end_ns: int  # when the run ended
+    ended: str  # "empty", "drained", "deadlock" or "interrupted"
+    stuck: tuple[Stuck, ...]  # empty unless the run ended in a deadlock
+
+    def __len__(self) -> int:
+        return len(self.route)
+
+    @property
+    def latency_ns(self) -> IntArray:
+        """Finish less arrival, shape (n,); meaningless where the request is in flight."""
+        return self.finish_ns - self.arrival_ns
+
+
+_COLUMNS = ("route", "process", "arrival_ns", "finish_ns", "outcome")
+_VISIT_COLUMNS = (
+    "station",
+    "request",
+    "granted_ns",
+    "queued_ns",
+    "slot",
+    "released_ns",
+    "work_ns",
+)
+
+
+def first_difference(ref: Trace, comp: Trace) -> str | None:
+    """The first place where two traces differ, as a sentence; None if they are equal.
+
+    Everything counts: labels, every column, every cause, every visit (in canonical
+    order), and how the run ended.
+    """
+    for field in ("causes", "outcomes", "stations", "end_ns", "ended", "stuck"):
+        a, b = getattr(ref, field), getattr(comp, field)
+        if a != b:
+            return f"{field}: {a!r} against {b!r}"
+    if len(ref) != len(comp):
+        return f"requests: {len(ref)} against {len(comp)}"
+    columns = [(name, getattr(ref, name), getattr(comp, name)) for name in _COLUMNS]
+    columns += [
+        (f"{cause.kind} {cause.name}", ref.spent_ns[:, i], comp.spent_ns[:, i])
+        for i, cause in enumerate(ref.causes)
+    ]
+    found = _first_unequal_row(columns)
+    if found:
+        row, name, a, b = found
+        return f"request {row}: {name} is {a} against {b}"
+    if len(ref.visits) != len(comp.visits):
+        return f"visits: {len(ref.visits)} against {len(comp.visits)}"
+    order_a, order_b = _canonical(ref.visits), _canonical(comp.visits)
+    columns = [
+        (name, getattr(ref.visits, name)[order_a], getattr(comp.visits, name)[order_b])
+        for name in _VISIT_COLUMNS
+    ]
+    found = _first_unequal_row(columns)
+    if found:
+        row, name, a, b = found
+        return f"visit {row} (by station, request, grant): {name} is {a} against {b}"
+    return None
+
+
+def _canonical(visits: Visits) -> IntArray:
+    keys = [getattr(visits, name) for name in reversed(_VISIT_COLUMNS)]
+    return np.lexsort(keys).astype(np.int64)
+
+
+def _first_unequal_row(
+    columns: list[tuple[str, IntArray, IntArray]],
+) -> tuple[int, str, int, int] | None:
+    best: tuple[int, str, int, int] | None = None
+    for name, a, b in columns:
+        rows = np.flatnonzero(a != b)
+        if len(rows) and (best is None or rows[0] < best[0]):
+            best = (int(rows[0]), name, int(a[rows[0]]), int(b[rows[0]]))
+    return best

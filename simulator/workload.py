@@ -1,0 +1,240 @@
+"""All randomness of a run: draws by address, never in the order of events (law 3).
+
+A draw is a pure function of (seed, replication, stream, attempt, sub) and an index.
+Each stream is a Philox generator keyed by a hash of that address, with one counter
+block per ``BLOCK`` draws, so that any block can be made at any time and in any order.
+What the run itself decides (an accept split, a random hand-over) comes from streams
+of the station, by decision number.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simulator.distributions import Constant, Distribution
+from simulator.plan import Load, LoadKind, Plan
+
+IntArray = NDArray[np.int64]
+
+BLOCK = 4096
+"""Draws made at a time; part of the meaning of a seed, never tuned per run."""
+
+Draw = Callable[[int], int]
+"""The drawn time in ns for the request of this index."""
+
+
+class Workload:
+    """The randomness of one run of one plan, bound to a seed and a replication.
+
+    Parameters
+    ----------
+    plan : Plan
+        Whose loads and streams are drawn.
+    seed : int, optional
+        Default: the plan's own seed.
+    replication : int, default 0
+        Independent repetitions of the same scenario differ only here.
+    """
+
+    def __init__(self, plan: Plan, *, seed: int | None = None, replication: int = 0) -> None:
+        self.seed = plan.seed if seed is None else seed
+        self.replication = replication
+        self._plan = plan
+        self._times: dict[tuple[int, int, int], _Column] = {}
+        self._decisions: dict[str, _Column] = {}
+        self._scripted_arrivals: tuple[IntArray, IntArray] | None = None
+
+    @classmethod
+    def scripted(
+        cls,
+        plan: Plan,
+        *,
+        arrival: Sequence[int] | None = None,
+        route: Sequence[int] | None = None,
+        times: Mapping[str, Sequence[int]] | None = None,
+    ) -> Workload:
+        """A workload whose draws are written by hand: the test double of chance.
+
+        Parameters
+        ----------
+        arrival : sequence of int, optional
+            Arrival instants in ns, not decreasing; drawn as usual if not given.
+        route : sequence of int, optional
+            Index of each request's route; all 0 if not given.
+        times : mapping of stream name to sequence of int, optional
+            Times in ns by index of the request. Streams not named are drawn.
+
+        Raises
+        ------
+        KeyError
+            If the plan has no stream of that name.
+        """
+        self = cls(plan)
+        if arrival is not None:
+            at = np.asarray(arrival, dtype=np.int64)
+            routes = np.asarray([0] * len(at) if route is None else route, dtype=np.int64)
+            self._scripted_arrivals = (at, routes)
+        names = {stream.name: i for i, stream in enumerate(plan.streams)}
+        for name, values in (times or {}).items():
+            self._times[names[name], 0, 0] = _Scripted(values)
+        return self
+
+    def arrivals(self) -> tuple[IntArray, IntArray]:
+        """Arrival instants in ns (not decreasing) and route indices, each of shape (n,).
+
+        The index of a request is its place in these arrays. Several loads are merged
+        by time; at one instant the load that stands first comes first.
+        """
+        if self._scripted_arrivals is not None:
+            return self._scripted_arrivals
+        times, routes = [], []
+        for i, load in enumerate(self._plan.loads):
+            at = self._load_arrivals(i, load)
+            times.append(at)
+            routes.append(self._load_routes(i, load, len(at)))
+        if len(times) == 1:
+            return times[0], routes[0]
+        all_times = np.concatenate(times)
+        order = np.argsort(all_times, kind="stable")
+        return all_times[order], np.concatenate(routes)[order]
+
+    def time(self, stream: int, attempt: int = 0, sub: int = 0) -> Draw:
+        """The draw function of a time stream: index of the request -> ns."""
+        address = (stream, attempt, sub)
+        column = self._times.get(address)
+        if column is None:
+            spec = self._plan.streams[stream]
+            column = self._column(f"{spec.name}/{attempt}/{sub}", spec.distribution)
+            self._times[address] = column
+        return column.draw
+
+    def decide(self, station: str, number: int, options: int) -> int:
+        """Decision ``number`` of a station: 0 … options - 1, each as likely."""
+        return min(int(self._uniform(station).value(number) * options), options - 1)
+
+    def decide_by_weight(self, station: str, number: int, weights: Sequence[float]) -> int:
+        """Decision ``number`` of a station, option i with probability ``weights[i]``."""
+        at = self._uniform(station).value(number)
+        for i, weight in enumerate(weights):
+            at -= weight
+            if at < 0:
+                return i
+        return len(weights) - 1
+
+    def _uniform(self, station: str) -> _Uniform:
+        column = self._decisions.get(station)
+        if column is None:
+            column = _Uniform(self._generator(f"decide/{station}"))
+            self._decisions[station] = column
+        assert isinstance(column, _Uniform)
+        return column
+
+    def _column(self, name: str, distribution: Distribution) -> _Column:
+        if isinstance(distribution, Constant):
+            return _Fixed(distribution.value_ns)
+        return _Drawn(self._generator(name), distribution)
+
+    def _generator(self, name: str) -> Callable[[int], np.random.Generator]:
+        return lambda block: _block_generator(self.seed, self.replication, name, block)
+
+    def _load_arrivals(self, i: int, load: Load) -> IntArray:
+        if load.kind is LoadKind.BURST:
+            return np.zeros(load.count, dtype=np.int64)
+        numerator, denominator = load.rate
+        if load.kind is LoadKind.CONSTANT:
+            # The k-th at floor(k · 10⁹ · denominator / numerator), exactly.
+            period = 10**9 * denominator
+            count = min(load.count, -(-load.until_ns * numerator // period))
+            if count * period < 2**62:
+                return np.arange(count, dtype=np.int64) * period // numerator
+            return np.asarray([k * period // numerator for k in range(count)], dtype=np.int64)
+        gaps = self._generator(f"load[{i}].gap")
+        mean_ns = 1e9 * denominator / numerator
+        blocks: list[IntArray] = []
+        last, drawn = 0, 0
+        while drawn < load.count and last < load.until_ns:
+            gap = np.rint(gaps(len(blocks)).standard_exponential(BLOCK) * mean_ns)
+            block = last + np.cumsum(gap.astype(np.int64))
+            blocks.append(block)
+            last, drawn = int(block[-1]), drawn + BLOCK
+        at = np.concatenate(blocks) if blocks else np.zeros(0, dtype=np.int64)
+        return at[: load.count][at[: load.count] < load.until_ns]
+
+    def _load_routes(self, i: int, load: Load, count: int) -> IntArray:
+        if len(load.routes) == 1:
+            return np.full(count, load.routes[0], dtype=np.int64)
+        uniform = self._generator(f"load[{i}].route")
+        blocks = [uniform(b).random(BLOCK) for b in range(-(-count // BLOCK))]
+        drawn = np.concatenate(blocks)[:count] if blocks else np.zeros(0)
+        edges = np.cumsum(load.weights)[:-1]
+        return np.asarray(load.routes, dtype=np.int64)[np.searchsorted(edges, drawn, "right")]
+
+
+def _block_generator(seed: int, replication: int, name: str, block: int) -> np.random.Generator:
+    digest = hashlib.blake2b(f"{seed}/{replication}/{name}".encode(), digest_size=16).digest()
+    # The block number is the third word of the counter: blocks can't run into one another.
+    counter = np.array([0, 0, block, 0], dtype=np.uint64)
+    return np.random.Generator(
+        np.random.Philox(key=int.from_bytes(digest, "little"), counter=counter)
+    )
+
+
+class _Column:
+    """Times of one stream by index."""
+
+    def draw(self, index: int) -> int:
+        raise NotImplementedError
+
+
+class _Fixed(_Column):
+    def __init__(self, value: int) -> None:
+        self._value = value
+
+    def draw(self, index: int) -> int:
+        return self._value
+
+
+class _Scripted(_Column):
+    def __init__(self, values: Sequence[int]) -> None:
+        self._values = values
+
+    def draw(self, index: int) -> int:
+        return self._values[index]
+
+
+class _Drawn(_Column):
+    """Blocks made on demand; the one used last is kept at hand."""
+
+    def __init__(
+        self, generator: Callable[[int], np.random.Generator], distribution: Distribution
+    ) -> None:
+        self._generator = generator
+        self._distribution = distribution
+        self._blocks: dict[int, list[int]] = {}
+
+    def draw(self, index: int) -> int:
+        block, offset = divmod(index, BLOCK)
+        values = self._blocks.get(block)
+        if values is None:
+            drawn = self._distribution.sample(self._generator(block), BLOCK)
+            values = np.rint(drawn).astype(np.int64).tolist()
+            self._blocks[block] = values
+        return values[offset]
+
+
+class _Uniform(_Column):
+    """Uniform numbers in [0, 1) by decision number."""
+
+    def __init__(self, generator: Callable[[int], np.random.Generator]) -> None:
+        self._generator = generator
+        self._blocks: dict[int, list[float]] = {}
+
+    def value(self, number: int) -> float:
+        block, offset = divmod(number, BLOCK)
+        if block not in self._blocks:
+            self._blocks[block] = self._generator(block).random(BLOCK).tolist()
+        return self._blocks[block][offset]

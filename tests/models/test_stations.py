@@ -1,0 +1,228 @@
+"""Workers, threads, locks, pools and databases: who is served when."""
+
+from __future__ import annotations
+
+import pytest
+
+from models import (
+    Clock,
+    ConnectionPool,
+    Database,
+    Owner,
+    PoolTimeout,
+    RowLock,
+    ServerThreads,
+    SyncWorkers,
+    ThreadLimiter,
+    TooManyConnections,
+)
+from models.clock import is_done
+
+
+def customer(env, station, name, arrive, serve, log):
+    yield env.timeout(arrive)
+    slot = yield station.acquire()
+    log.append((name, "starts", env.now, slot))
+    yield env.timeout(serve)
+    station.release(slot)
+
+
+def client(env, pool, name, arrive, serve, log):
+    yield env.timeout(arrive)
+    try:
+        connection = yield pool.acquire()
+    except (PoolTimeout, TooManyConnections) as error:
+        log.append((name, type(error).__name__, env.now))
+        return
+    log.append((name, connection.slot, "fresh" if connection.fresh else "reused", env.now))
+    yield env.timeout(serve)
+    pool.release(connection, close=pool.closes_on_return)
+
+
+@pytest.mark.parametrize("model", [SyncWorkers, ServerThreads, ThreadLimiter])
+def test_slots_serve_first_come_first_served_and_hand_over_at_once(env, log, model) -> None:
+    station = model(env, 2)
+    for name, arrive, serve in [("a", 0, 5), ("b", 0, 3), ("c", 1, 4), ("d", 2, 1)]:
+        env.process(customer(env, station, name, arrive, serve, log))
+    env.run()
+    assert log == [
+        ("a", "starts", 0, 0),
+        ("b", "starts", 0, 1),
+        ("c", "starts", 3, 1),
+        ("d", "starts", 5, 0),
+    ]
+    assert station.in_use == 0 and station.waiting == 0
+
+
+def test_a_free_slot_is_had_without_waiting(env) -> None:
+    workers = SyncWorkers(env, 1)
+    assert is_done(workers.acquire())
+    assert not is_done(workers.acquire())
+    assert (workers.in_use, workers.waiting) == (1, 1)
+
+
+def test_the_slot_used_last_is_used_next(env, log) -> None:
+    station = ThreadLimiter(env, 3)
+    for name, arrive, serve in [("a", 0, 1), ("b", 0, 2), ("c", 3, 1)]:
+        env.process(customer(env, station, name, arrive, serve, log))
+    env.run()
+    assert [entry[3] for entry in log] == [0, 1, 1]
+
+
+def test_a_row_lock_lets_one_in_at_a_time(env, log) -> None:
+    lock = RowLock(env)
+    for name in "abc":
+        env.process(customer(env, lock, name, 0, 10, log))
+    env.run()
+    assert [(name, at) for name, _, at, _ in log] == [("a", 0), ("b", 10), ("c", 20)]
+
+
+def test_a_pool_serves_its_size_at_a_time(env, log) -> None:
+    pool = ConnectionPool(env, size=2)
+    pool.open(2)
+    for name in "abcde":
+        env.process(client(env, pool, name, 0, 5, log))
+    env.run()
+    assert log == [
+        ("a", 0, "reused", 0),
+        ("b", 1, "reused", 0),
+        ("c", 0, "reused", 5),
+        ("d", 1, "reused", 5),
+        ("e", 0, "reused", 10),
+    ]
+
+
+def test_a_pool_opens_connections_on_demand_and_keeps_them(env, log) -> None:
+    pool = ConnectionPool(env, size=2)
+    for name, arrive in [("a", 0), ("b", 1), ("c", 10)]:
+        env.process(client(env, pool, name, arrive, 5, log))
+    env.run()
+    assert log == [("a", 0, "fresh", 0), ("b", 1, "fresh", 1), ("c", 1, "reused", 10)]
+
+
+def test_lifo_takes_the_connection_used_last_fifo_the_one_idle_longest(env, log) -> None:
+    for lifo in (True, False):
+        pool = ConnectionPool(env, size=2, lifo=lifo)
+        pool.open(2)
+        for name, arrive, serve in [("a", 0, 1), ("b", 0, 2), ("c", 5, 1)]:
+            env.process(client(env, pool, name, arrive, serve, log))
+    env.run()
+    assert [entry for entry in log if entry[0] == "c"] == [
+        ("c", 1, "reused", 5),
+        ("c", 0, "reused", 5),
+    ]
+
+
+def test_overflow_connections_are_closed_on_return_unless_someone_waits(env, log) -> None:
+    pool = ConnectionPool(env, size=1, overflow=1)
+    for name, arrive, serve in [("a", 0, 5), ("b", 0, 6), ("c", 1, 2), ("d", 20, 1), ("e", 20, 1)]:
+        env.process(client(env, pool, name, arrive, serve, log))
+    env.run()
+    assert log == [
+        ("a", 0, "fresh", 0),
+        ("b", 1, "fresh", 0),
+        ("c", 0, "reused", 5),  # handed over: c was waiting
+        ("d", 1, "reused", 20),  # b's was kept: no connection was idle when it came back
+        ("e", 0, "fresh", 20),  # c's was closed: one was idle already
+    ]
+
+
+def test_a_wait_longer_than_the_timeout_fails_and_leaves_the_queue(env, log) -> None:
+    pool = ConnectionPool(env, size=1, acquire_timeout=3)
+    for name, arrive, serve in [("a", 0, 5), ("b", 1, 1), ("c", 3, 1)]:
+        env.process(client(env, pool, name, arrive, serve, log))
+    env.run()
+    assert log == [
+        ("a", 0, "fresh", 0),
+        ("b", "PoolTimeout", 4),
+        ("c", 0, "reused", 5),
+    ]
+    assert pool.waiting == 0
+
+
+def test_a_connection_that_comes_back_at_the_instant_of_the_timeout_serves() -> None:
+    """Phase 0 (the end of a hold) comes before phase 1 (a timeout): needs the clock."""
+    clock, log = Clock(), []
+    pool = ConnectionPool(clock, size=1, acquire_timeout=5)
+
+    def keyed(owner, serve):
+        try:
+            connection = yield pool.acquire(owner)
+        except PoolTimeout:
+            log.append(("gave up", clock.now))
+            return
+        log.append(("served", clock.now))
+        yield clock.at(serve, owner.key(0))
+        pool.release(connection)
+
+    # The waiter's owner comes first, so that only the phase can put the timeout second.
+    holder, waiter = Owner(9), Owner(1)
+    clock.start(keyed(holder, 5))
+    clock.start(keyed(waiter, 5))
+    clock.run_until(100)
+    assert log == [("served", 0), ("served", 5)]
+
+
+def test_a_database_refuses_above_its_limit(env) -> None:
+    database = Database(env, 2)
+    first, second = database.connect(), database.connect()
+    with pytest.raises(TooManyConnections, match="all 2 connections are open"):
+        database.connect()
+    database.disconnect(first)
+    assert database.connect() == first
+    assert second == 1
+
+
+def test_refused_slots_fail_one_waiter_after_another(env, log) -> None:
+    """asyncpg: a slot that can't connect raises to its requester and returns to the pool."""
+    database = Database(env, 1)
+    other = ConnectionPool(env, size=1, database=database)
+    other.open(1)
+    pool = ConnectionPool(env, size=1, database=database)
+    for name in "abc":
+        env.process(client(env, pool, name, 0, 5, log))
+    env.run()
+    assert log == [
+        ("a", "TooManyConnections", 0),
+        ("b", "TooManyConnections", 0),
+        ("c", "TooManyConnections", 0),
+    ]
+
+
+def test_who_waits_for_a_connection_that_is_closed_opens_one(env, log) -> None:
+    """The close takes time: the waiter came when it had been decided."""
+    pool = ConnectionPool(env, size=0, overflow=1, database=Database(env, 1))
+
+    def closes_slowly(env):
+        connection = yield pool.acquire()
+        yield env.timeout(5)
+        assert pool.closes_on_return
+        yield env.timeout(2)
+        pool.release(connection, close=True)
+
+    env.process(closes_slowly(env))
+    env.process(client(env, pool, "b", 6, 3, log))
+    env.run()
+    assert log == [("b", 0, "fresh", 7)]
+
+
+def test_a_pool_whose_minimum_is_refused_does_not_open(env) -> None:
+    pool = ConnectionPool(env, size=3, database=Database(env, 2))
+    with pytest.raises(TooManyConnections):
+        pool.open(3)
+
+
+def test_the_readme_example(env, log) -> None:
+    """A pool in anyone's own SimPy script."""
+    pool = ConnectionPool(env, size=50)
+
+    def request(env):
+        connection = yield pool.acquire()
+        yield env.timeout(5)
+        pool.release(connection)
+        log.append(env.now)
+
+    for _ in range(1000):
+        env.process(request(env))
+    env.run()
+    assert log == [5 * (1 + i // 50) for i in range(1000)]
