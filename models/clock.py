@@ -83,6 +83,11 @@ class Clock(simpy.Environment):
         """The current time in ns."""
         return self._now
 
+    @property
+    def is_settled(self) -> bool:
+        """True if nothing caused at this instant is still to be processed."""
+        return not self._soon
+
     def at(self, delay: int, key: int) -> simpy.Event:
         """An event ``delay`` ns from now, ordered within its instant by ``key``."""
         event = simpy.Event(self)

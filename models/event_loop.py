@@ -75,8 +75,26 @@ class EventLoop:
         (self._soon if soon else self._polled).append(event)
         return event
 
+    def next_turn(self) -> simpy.Event:
+        """End the caller's callback; the event is its next one, made ready by this one."""
+        turn = self.enter(soon=True)
+        self.leave()
+        return turn
+
     def leave(self) -> None:
-        """End the caller's callback; the next one runs."""
+        """End the caller's callback; the next one runs.
+
+        It comes after all that this callback has caused at this instant: whom it has
+        made ready is in the queue before the loop polls.
+        """
+        if isinstance(self._env, Clock) and self._env.is_settled:
+            self._advance()
+        else:
+            end = simpy.Event(self._env)
+            end.callbacks.append(lambda _: self._advance())
+            grant(end)
+
+    def _advance(self) -> None:
         if self._turn:
             grant(self._turn.popleft())
             return

@@ -174,8 +174,7 @@ class _Run:
         yield from self.runner.enter(task, process)
         if overheads.loop_before_ns:
             yield from self.runner.compute(task, overheads.loop_before_ns, FRAMEWORK)
-        self.runner.leave(task, process)
-        yield from self.runner.enter(task, process, soon=True)
+        yield from self.runner.next_turn(task, process)
         route = self.plan.routes[task.route]
         outcome = OK
         try:

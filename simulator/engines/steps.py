@@ -50,21 +50,38 @@ class StepRunner:
     # Being on the loop, having the GIL.
 
     def enter(self, task: Task, process: Process, *, soon: bool = False) -> Steps:
+        """Wait for the loop; ``soon`` if a callback of this loop made the task ready."""
+        assert process.loop is not None
+        yield from self._turn(task, process, process.loop.enter(soon=soon))
+
+    def next_turn(self, task: Task, process: Process) -> Steps:
+        """Go to the back of the loop's ready queue."""
+        assert process.loop is not None
+        self._leaves(task, process)
+        yield from self._turn(task, process, process.loop.next_turn())
+
+    def leave(self, task: Task, process: Process) -> None:
+        """Let the loop go on with others."""
+        assert process.loop is not None
+        self._leaves(task, process)
+        process.loop.leave()
+
+    def _turn(self, task: Task, process: Process, turn: simpy.Event) -> Steps:
         assert process.loop is not None
         task.loop_queued = self.clock.now
-        yield process.loop.enter(soon=soon)
-        if self.clock.now > task.mark:
+        yield turn
+        now = self.clock.now
+        if now > task.mark:
             began, ended = process.loop.gil_waited
-            if ended == self.clock.now > began:
+            if ended == now > began:
                 task.book_until(max(began, task.mark), EVENT_LOOP)
                 task.book(contract.GIL)
             else:
                 task.book(EVENT_LOOP)
-        task.loop_granted = self.clock.now
+        task.loop_granted = now
         task.loop_waited = task.waited
 
-    def leave(self, task: Task, process: Process) -> None:
-        assert process.loop is not None
+    def _leaves(self, task: Task, process: Process) -> None:
         now = self.clock.now
         if now > task.loop_queued:
             work = now - task.loop_granted - (task.waited - task.loop_waited)
@@ -72,7 +89,6 @@ class StepRunner:
                 process.loop_station, task, 0, task.loop_queued, task.loop_granted, now, work
             )
         task.loop_queued = task.loop_granted = NOT_GRANTED
-        process.loop.leave()
 
     def take_gil(self, task: Task, process: Process) -> Steps:
         assert process.gil is not None
@@ -161,9 +177,7 @@ class StepRunner:
             ns += self.plan.server.overheads.timer_ns
         if ns == 0 and step.cause == AWAIT:
             # asyncio.sleep(0): to the back of the loop's ready queue.
-            process = self.processes[task.process]
-            self.leave(task, process)
-            yield from self.enter(task, process, soon=True)
+            yield from self.next_turn(task, self.processes[task.process])
         else:
             yield from self._hold(task, ns, step.cause, step.frees_loop)
 

@@ -54,9 +54,7 @@ def test_events_of_one_owner_and_phase_keep_their_own_order() -> None:
 
 def test_keys_are_unique_and_ordered_over_all_parts() -> None:
     parts = itertools.product(range(3), (0, 1, 2**40 - 1), (0, 1, 2**16 - 1), (0, 1, 2**16 - 1))
-    keys = [
-        Owner(owner, branch, attempt).key(phase) for phase, owner, branch, attempt in parts
-    ]
+    keys = [Owner(owner, branch, attempt).key(phase) for phase, owner, branch, attempt in parts]
     assert keys == sorted(keys) and len(set(keys)) == len(keys)
 
 

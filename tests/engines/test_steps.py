@@ -1,0 +1,373 @@
+"""What each step does on a loop, in a thread and in a worker: literal times and causes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from simulator.engines import contract
+from simulator.engines.reference import run
+from simulator.plan import NEVER, Accept, Database, Load, LoadKind, Plan, ServerKind
+from simulator.trace import Trace
+from simulator.workload import Workload
+from tests import invariants
+from tests.plans import MILLISECOND, Steps, burst, plan, pool
+
+MS = MILLISECOND
+
+
+def traced(case: Plan, arrival: Sequence[int], times: dict[str, list[int]] | None = None) -> Trace:
+    """Run with arrivals at these milliseconds and these scripted times (in ms)."""
+    script = {name: [ms * MS for ms in values] for name, values in (times or {}).items()}
+    workload = Workload.scripted(case, arrival=[int(ms * MS) for ms in arrival], times=script)
+    trace = run(case, workload)
+    invariants.check(case, trace, workload)
+    return trace
+
+
+def finished(trace: Trace) -> list[float]:
+    return (trace.finish_ns / MS).tolist()
+
+
+def ledger(trace: Trace, request: int) -> dict[str, float]:
+    return {
+        f"{cause.kind} {cause.name}": ns / MS
+        for cause, ns in zip(trace.causes, trace.spent_ns[request].tolist(), strict=True)
+        if ns
+    }
+
+
+def test_await_frees_the_loop_and_block_freezes_it() -> None:
+    steps = Steps()
+    waiting = plan(steps, steps.sleep(10 * MS), load=burst(3))
+    assert finished(traced(waiting, [0, 1, 2])) == [10, 11, 12]
+    steps = Steps()
+    frozen = plan(steps, steps.block(10 * MS), load=burst(3))
+    trace = traced(frozen, [0, 1, 2])
+    assert finished(trace) == [10, 20, 30]
+    assert ledger(trace, 2) == {"wait event loop": 18, "hold block": 10}
+
+
+def test_cpu_in_async_def_holds_the_loop_also_for_those_that_wake() -> None:
+    """Request 0 sleeps until 5, but 1 computes from 2 to 12: it goes on at 12."""
+    steps = Steps()
+    case = plan(steps, steps.sleep(5 * MS), steps.cpu(10 * MS), load=burst(2))
+    trace = traced(case, [0, 2], {"t0": [5, 0], "t1": [1, 10]})
+    assert finished(trace) == [13, 12]
+    assert ledger(trace, 0) == {"wait event loop": 7, "hold await": 5, "hold cpu": 1}
+
+
+def test_await_0s_goes_to_the_back_of_the_ready_queue() -> None:
+    """1 and 2 are polled at 10, when 0's `await: 0s` has put it before them, not behind.
+
+    All three handlers are then in one turn: 0 computes 5, 1 computes 10 and goes to the
+    back behind 2, which has no `await: 0s` to pass: it computes twice without a break.
+    """
+    steps = Steps()
+    case = plan(steps, steps.cpu(10 * MS), steps.sleep(0), steps.cpu(5 * MS), load=burst(3))
+    trace = traced(case, [0, 1, 2], {"t1": [0, 0, 1]})
+    # 0: 0–10, again 10–15. Handlers of 1 and 2: 15–25 and 25–35. Then 1 again: 35–40,
+    # and 2, which slept 1 ms from 35 on, when the loop is free: 40–45.
+    assert finished(trace) == [15, 40, 45]
+
+
+def test_a_released_connections_waiter_runs_before_what_the_loop_polls() -> None:
+    """`call_soon` at the release: 1 is in the ready queue when the loop polls for 2."""
+    steps = Steps()
+    held = steps.with_(0, steps.cpu(10 * MS))
+    case = plan(steps, held, steps.cpu(0), load=burst(3), pools=(pool(1),))
+    trace = traced(case, [0, 0, 5], {"t0": [10, 4, 8]})
+    assert finished(trace) == [10, 14, 22]
+    assert ledger(trace, 1) == {"wait event loop": 10, "hold cpu": 4}
+
+
+def test_a_hold_of_nothing_ends_inline() -> None:
+    steps = Steps()
+    case = plan(steps, steps.query(0, 0), steps.cpu(0), load=burst(5), pools=(pool(1),))
+    assert finished(traced(case, [0] * 5)) == [0] * 5
+
+
+def test_def_routes_run_in_the_limiters_threads() -> None:
+    steps = Steps(on_loop=False)
+    case = plan(steps, steps.block(10 * MS), load=burst(5), threads=2)
+    trace = traced(case, [0, 0, 0, 0, 0])
+    assert finished(trace) == [10, 10, 20, 20, 30]
+    assert ledger(trace, 4) == {"wait threads": 20, "hold block": 10}
+
+
+def test_to_thread_frees_the_loop_while_the_thread_blocks() -> None:
+    steps = Steps()
+    case = plan(steps, steps.to_thread(steps.block(10 * MS)), steps.cpu(1 * MS), load=burst(3))
+    trace = traced(case, [0, 0, 0])
+    assert finished(trace) == [11, 12, 13]
+    assert ledger(trace, 2) == {"wait event loop": 2, "hold block": 10, "hold cpu": 1}
+
+
+def test_a_frozen_loop_keeps_a_threads_token() -> None:
+    """AnyIO gives the token back on the loop: request 1 gets its thread at 30, not at 10."""
+    steps = Steps()
+    case = plan(steps, steps.to_thread(steps.block(10 * MS)), steps.block(MS), load=burst(3))
+    times = {"t0": [10, 10, 10], "t1": [0, 0, 25]}
+    trace = traced(case, [0, 1, 2], times)
+    assert finished(trace) == [10, 11, 37]
+    one_thread = plan(
+        (steps := Steps()),
+        steps.to_thread(steps.block(10 * MS)),
+        steps.block(MS),
+        load=burst(3),
+        threads=1,
+    )
+    trace = traced(one_thread, [0, 1, 2], {"t0": [10, 10, 10], "t1": [25, 0, 0]})
+    # 0 is back on the loop at 10, gives the token to 1, and then freezes the loop to 35:
+    # 1 has the token from 10 on, but its thread is started at 35.
+    assert finished(trace) == [35, 45, 55]
+    assert ledger(trace, 1) == {"wait threads": 9, "wait event loop": 25, "hold block": 10}
+
+
+def test_a_sync_worker_is_held_by_whatever_the_handler_does() -> None:
+    steps = Steps(on_loop=False)
+    case = plan(
+        steps,
+        steps.cpu(2 * MS),
+        steps.query(0, 3 * MS),
+        steps.block(5 * MS),
+        load=burst(3),
+        kind=ServerKind.SYNC,
+        workers=2,
+        pools=(pool(1),),
+    )
+    trace = traced(case, [0, 0, 0])
+    assert finished(trace) == [10, 10, 20]
+    assert ledger(trace, 2) == {
+        "wait accept queue": 10,
+        "hold cpu": 2,
+        "hold block": 5,
+        "hold query:db": 3,
+    }
+    assert trace.process.tolist() == [0, 1, 0]
+
+
+def test_workers_pull_but_threaded_processes_are_pushed_to() -> None:
+    """Two short requests and two long ones: with push one process idles while its twin queues."""
+    times = {"t0": [10, 1, 10, 1]}
+    steps = Steps(on_loop=False)
+    pull = plan(steps, steps.block(MS), load=burst(4), kind=ServerKind.SYNC, workers=2)
+    assert finished(traced(pull, [0, 0, 0, 0], times)) == [10, 1, 11, 11]
+    steps = Steps(on_loop=False)
+    push = plan(
+        steps, steps.block(MS), load=burst(4), kind=ServerKind.THREADS, workers=2, threads=1
+    )
+    assert finished(traced(push, [0, 0, 0, 0], times)) == [10, 1, 20, 2]
+
+
+def test_accept_by_weight_and_at_random_are_decisions_of_the_station() -> None:
+    steps = Steps()
+    for accept in (Accept.RANDOM, Accept.WEIGHTS):
+        case = plan(steps, steps.sleep(MS), load=burst(2000), workers=4, accept=accept)
+        workload = Workload(case)
+        trace = run(case, workload)
+        shares = [int((trace.process == i).sum()) for i in range(4)]
+        # Binomial(2000, 1/4): 5 standard deviations are 97.
+        assert all(abs(share - 500) < 97 for share in shares)
+        assert trace.process.tolist() == run(case, Workload(case)).process.tolist()
+
+
+def test_a_transaction_holds_its_row_lock_to_its_end_and_has_it_already_when_it_asks_again() -> (
+    None
+):
+    steps = Steps()
+    transaction = steps.with_(
+        0, steps.lock(0), steps.statement(0, 4 * MS), steps.lock(0), steps.statement(0, 6 * MS)
+    )
+    case = plan(steps, transaction, load=burst(3), pools=(pool(2),), locks=1)
+    trace = traced(case, [0, 0, 0])
+    assert finished(trace) == [10, 20, 30]
+    assert ledger(trace, 1) == {"wait lock:row0": 10, "hold query:db": 10}
+    assert ledger(trace, 2) == {"wait pool:db": 10, "wait lock:row0": 10, "hold query:db": 10}
+
+
+def test_gather_costs_the_slowest_branch_and_books_it() -> None:
+    steps = Steps()
+    fan_out = steps.gather(*(steps.sleep(ms * MS) for ms in (30, 50, 80, 60)))
+    trace = traced(plan(steps, fan_out, load=burst(1)), [0])
+    assert finished(trace) == [80]
+    assert ledger(trace, 0) == {"hold await": 80}
+
+
+def test_a_gather_of_a_tie_books_the_branch_with_the_lowest_index() -> None:
+    steps = Steps()
+    fan_out = steps.gather(
+        steps.sleep(10 * MS), (steps.query(0, 4 * MS), steps.sleep(16 * MS)), steps.sleep(20 * MS)
+    )
+    trace = traced(plan(steps, fan_out, load=burst(1), pools=(pool(1),)), [0])
+    assert ledger(trace, 0) == {"hold query:db": 4, "hold await": 16}
+
+
+def test_branches_of_a_gather_queue_for_the_pool() -> None:
+    steps = Steps()
+    fan_out = steps.gather(*(steps.query(0, 10 * MS) for _ in range(3)))
+    trace = traced(plan(steps, fan_out, load=burst(1), pools=(pool(2),)), [0])
+    assert finished(trace) == [20]
+    assert ledger(trace, 0) == {"wait pool:db": 10, "hold query:db": 10}
+
+
+def test_a_gather_fails_with_its_first_failure_and_leaves_the_others_behind() -> None:
+    """asyncio.gather: the error is raised at once, the other branches go on."""
+    steps = Steps()
+    fan_out = steps.gather(steps.query(0, 100 * MS), steps.query(0, 100 * MS))
+    case = plan(steps, fan_out, load=burst(1), pools=(pool(1, acquire_timeout_ns=5 * MS),))
+    trace = traced(case, [0])
+    assert trace.outcomes[trace.outcome[0]] == "pool_timeout:db"
+    assert finished(trace) == [5]
+    assert ledger(trace, 0) == {"wait pool:db": 5}
+    assert trace.end_ns == 100 * MS  # the branch left behind
+    assert sorted(trace.visits.released_ns.tolist()) == [5 * MS, 100 * MS]
+
+
+def test_nested_gathers() -> None:
+    steps = Steps()
+    inner = steps.gather(steps.sleep(5 * MS), steps.sleep(7 * MS))
+    outer = steps.gather((steps.sleep(10 * MS), inner), steps.sleep(12 * MS))
+    trace = traced(plan(steps, outer, load=burst(2)), [0, 1])
+    assert finished(trace) == [17, 18]
+
+
+def test_a_timed_out_request_gives_back_what_it_held() -> None:
+    """The token of its thread, the outer connection: the next request has both."""
+    steps = Steps(on_loop=False)
+    nested = steps.with_(0, steps.query(1, 10 * MS))
+    pools = (pool(2, label="a"), pool(1, label="b", acquire_timeout_ns=4 * MS))
+    trace = traced(plan(steps, nested, load=burst(3), pools=pools, threads=2), [0, 0, 0])
+    assert [trace.outcomes[i] for i in trace.outcome] == ["ok", "pool_timeout:b", "pool_timeout:b"]
+    assert finished(trace) == [10, 4, 8]
+
+
+def test_a_deadlock_names_who_holds_what() -> None:
+    """Each of two requests holds one connection and wants a second one of the same pool."""
+    steps = Steps()
+    twice = steps.with_(0, steps.sleep(MS), steps.query(0, MS))
+    trace = traced(plan(steps, twice, load=burst(2), pools=(pool(2),)), [0, 0])
+    assert trace.ended == "deadlock"
+    station = next(i for i, s in enumerate(trace.stations) if s.kind == "pool")
+    assert [(s.request, s.holds, s.waits_for) for s in trace.stuck] == [
+        (0, (station,), station),
+        (1, (station,), station),
+    ]
+    assert trace.outcome.tolist() == [contract.IN_FLIGHT] * 2
+
+
+def test_overheads_are_held_where_they_are_paid() -> None:
+    steps = Steps()
+    case = plan(
+        steps,
+        steps.query(0, 10 * MS),
+        load=burst(1),
+        pools=(pool(0, overflow=1, min=0),),
+        loop_before_ns=1 * MS,
+        loop_after_ns=2 * MS,
+        connect_ns=5 * MS,
+        pool_hold_ns=3 * MS,
+        close_ns=4 * MS,
+    )
+    trace = traced(case, [0])
+    assert finished(trace) == [25]
+    assert ledger(trace, 0) == {"hold framework": 3, "hold query:db": 10, "hold connect:db": 12}
+    steps = Steps(on_loop=False)
+    case = plan(steps, steps.block(10 * MS), load=burst(1), thread_hop_ns=2 * MS, timer_ns=MS)
+    assert ledger(traced(case, [0]), 0) == {"hold framework": 2, "hold block": 11}
+    steps = Steps(on_loop=False)
+    case = plan(steps, steps.block(MS), load=burst(1), kind=ServerKind.SYNC, worker_ns=2 * MS)
+    assert ledger(traced(case, [0]), 0) == {"hold framework": 2, "hold block": 1}
+
+
+def test_a_burst_moves_breadth_first() -> None:
+    """FIELD: threads start only after the burst is parsed."""
+    steps = Steps(on_loop=False)
+    case = plan(steps, steps.block(10 * MS), load=burst(3), loop_before_ns=1 * MS)
+    # Request 0 is read at 0–1 alone; 1 and 2 are polled in the next turn, behind 0's handler.
+    trace = traced(case, [0, 0, 0])
+    assert finished(trace) == [11, 13, 13]
+
+
+def test_computing_threads_share_the_gil() -> None:
+    steps = Steps(on_loop=False)
+    case = plan(
+        steps, steps.cpu(12 * MS), load=burst(2), gil=True, kind=ServerKind.THREADS, threads=2
+    )
+    trace = traced(case, [0, 0])
+    assert finished(trace) == [22, 24]
+    assert ledger(trace, 0) == {"wait gil": 10, "hold cpu": 12}
+    assert ledger(trace, 1) == {"wait gil": 12, "hold cpu": 12}
+
+
+def test_without_a_gil_they_do_not() -> None:
+    steps = Steps(on_loop=False)
+    free = plan(steps, steps.cpu(12 * MS), load=burst(2), gil=False)
+    assert finished(traced(free, [0, 0])) == [12, 12]
+    steps = Steps(on_loop=False)
+    case = plan(steps, steps.cpu(12 * MS, releases_gil=True), load=burst(2), gil=True)
+    assert finished(traced(case, [0, 0])) == [12, 12]
+
+
+def test_a_drained_run_leaves_its_rest_in_flight() -> None:
+    steps = Steps()
+    load = Load(LoadKind.CONSTANT, 2**31, 20 * MS, (100, 1), (0,), (1.0,))
+    case = plan(steps, steps.query(0, 30 * MS), load=load, pools=(pool(1),), drain_ns=15 * MS)
+    trace = run(case, Workload(case))
+    invariants.check(case, trace, Workload(case))
+    assert trace.arrival_ns.tolist() == [0, 10 * MS]
+    assert trace.ended == "drained"
+    assert trace.finish_ns.tolist() == [30 * MS, -1]
+    assert trace.end_ns == 35 * MS
+
+
+def test_connections_of_a_database_are_visits() -> None:
+    steps = Steps()
+    case = plan(
+        steps,
+        steps.query(0, 10 * MS),
+        load=burst(3),
+        pools=(pool(0, overflow=5, min=0, database=0),),
+        databases=(Database("pg", 2),),
+    )
+    trace = traced(case, [0, 1, 2])
+    assert [trace.outcomes[i] for i in trace.outcome] == ["ok", "ok", "too_many_connections:pg"]
+    station = next(i for i, s in enumerate(trace.stations) if s.kind == "database")
+    spans = trace.visits.station == station
+    assert trace.visits.granted_ns[spans].tolist() == [0, MS]
+    assert trace.visits.released_ns[spans].tolist() == [10 * MS, 11 * MS]
+
+
+def test_more_requests_than_the_limit_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(contract, "REQUESTS_MAX", 10)
+    steps = Steps()
+    case = plan(steps, steps.sleep(MS), load=burst(11))
+    with pytest.raises(contract.LimitError, match="11 requests, more than REQUESTS_MAX = 10"):
+        run(case, Workload(case))
+
+
+def test_a_run_beyond_the_time_limit_is_an_error() -> None:
+    steps = Steps()
+    case = plan(steps, steps.sleep(2**61 - 1), steps.sleep(5), load=burst(1))
+    with pytest.raises(contract.LimitError, match="TIME_MAX_NS"):
+        run(case, Workload(case))
+
+
+def test_ctrl_c_keeps_what_was_done() -> None:
+    steps = Steps()
+    case = plan(
+        steps,
+        steps.sleep(MS),
+        load=Load(LoadKind.CONSTANT, 10_000, NEVER, (1000, 1), (0,), (1.0,)),
+    )
+
+    def interrupts(arrived: int) -> None:
+        if arrived >= 4096:
+            raise KeyboardInterrupt
+
+    trace = run(case, Workload(case), progress=interrupts)
+    assert trace.ended == "interrupted"
+    assert len(trace) == 4097
+    assert (trace.finish_ns[:4095] >= 0).all()
+    invariants.check(case, trace)

@@ -1,0 +1,207 @@
+"""What must hold of every trace, checked from its columns alone.
+
+Written without the engine in mind: a check reads rows and visits, never models.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import numpy as np
+
+from simulator.engines import contract
+from simulator.plan import Cpu, Gather, Plan, Step, ToThread, Wait, With
+from simulator.trace import NOT_FINISHED, NOT_GRANTED, Trace
+from simulator.workload import Workload
+
+
+def check(plan: Plan, trace: Trace, workload: Workload | None = None) -> None:
+    """Assert every invariant of a trace of this plan."""
+    conservation(trace)
+    sums(trace)
+    causality(trace)
+    slots_hold_one_at_a_time(trace)
+    no_slot_idle_while_someone_waits(plan, trace)
+    first_come_first_served(trace)
+    waits_are_booked_to_their_station(plan, trace)
+    if workload is not None:
+        holds_are_what_was_drawn(plan, trace, workload)
+
+
+def conservation(trace: Trace) -> None:
+    """arrived = ok + each named failure + in flight."""
+    counts = np.bincount(trace.outcome, minlength=len(trace.outcomes))
+    assert counts.sum() == len(trace)
+    in_flight = trace.outcome == contract.IN_FLIGHT
+    assert ((trace.finish_ns == NOT_FINISHED) == in_flight).all()
+    if trace.ended == "empty":
+        assert not in_flight.any(), "the run is over and requests are in flight"
+    if trace.ended == "deadlock":
+        assert in_flight.any() and trace.stuck
+
+
+def sums(trace: Trace) -> None:
+    """Waits and holds add up to the latency, to the nanosecond."""
+    done = trace.finish_ns != NOT_FINISHED
+    total = trace.spent_ns.sum(axis=1)
+    assert (trace.spent_ns >= 0).all()
+    assert (total[done] == trace.latency_ns[done]).all(), "a latency is not its sum"
+    assert (total[~done] <= trace.end_ns - trace.arrival_ns[~done]).all()
+
+
+def causality(trace: Trace) -> None:
+    """Nothing ends before it begins, or begins before its request arrives."""
+    done = trace.finish_ns != NOT_FINISHED
+    assert (trace.finish_ns[done] >= trace.arrival_ns[done]).all()
+    assert (trace.finish_ns <= trace.end_ns).all()
+    assert (np.diff(trace.arrival_ns) >= 0).all()
+    visits = trace.visits
+    was_granted = visits.granted_ns != NOT_GRANTED
+    assert (visits.queued_ns[was_granted] <= visits.granted_ns[was_granted]).all()
+    assert (visits.granted_ns <= visits.released_ns).all()
+    assert (visits.queued_ns <= visits.released_ns).all()
+    assert (visits.released_ns <= trace.end_ns).all()
+    owned = visits.request >= 0
+    assert (visits.queued_ns[owned] >= trace.arrival_ns[visits.request[owned]]).all()
+    assert (visits.work_ns >= 0).all()
+
+
+def slots_hold_one_at_a_time(trace: Trace) -> None:
+    """No slot is held twice at one time, none beyond the station's size."""
+    for station, rows in _by_station(trace):
+        held = [row for row in rows if row[1] != NOT_GRANTED]
+        size = trace.stations[station].size
+        by_slot: dict[int, list[tuple[int, int]]] = defaultdict(list)
+        for slot, granted, released, *_ in ((r[3], r[1], r[2]) for r in held):
+            assert 0 <= slot < size, f"slot {slot} of {size}"
+            if released > granted:
+                by_slot[slot].append((granted, released))
+        for slot, spans in by_slot.items():
+            spans.sort()
+            for (_, end), (begin, _) in zip(spans, spans[1:], strict=False):
+                assert end <= begin, f"{trace.stations[station]} slot {slot} is held twice"
+
+
+def no_slot_idle_while_someone_waits(plan: Plan, trace: Trace) -> None:
+    """While a visit waits, all slots of its station are held."""
+    for station, rows in _by_station(trace):
+        spec = trace.stations[station]
+        if spec.kind == "event loop" and plan.server.gil:
+            continue  # the loop itself may wait for the GIL
+        waits = [
+            (queued, granted if granted != NOT_GRANTED else released)
+            for queued, granted, released, *_ in rows
+        ]
+        waits = [(begin, end) for begin, end in waits if end > begin]
+        if not waits:
+            continue
+        changes: dict[int, int] = defaultdict(int)
+        for _, granted, released, *_ in rows:
+            if granted != NOT_GRANTED:
+                changes[granted] += 1
+                changes[released] -= 1
+        instants = np.asarray(sorted(changes), dtype=np.int64)
+        busy = np.cumsum([changes[at] for at in instants.tolist()])
+        for begin, end in waits:
+            first = np.searchsorted(instants, begin, "right") - 1
+            last = np.searchsorted(instants, end, "left")
+            lowest = busy[max(first, 0) : last].min() if last > max(first, 0) else 0
+            assert lowest >= spec.size, (
+                f"{spec.label}: {lowest} of {spec.size} held while a visit waits {begin}–{end}"
+            )
+
+
+def first_come_first_served(trace: Trace) -> None:
+    """Who queued earlier is granted no later (the loop has turns, the GIL chance)."""
+    for station, rows in _by_station(trace):
+        if trace.stations[station].kind in ("event loop", "gil", "database"):
+            continue
+        granted = sorted((queued, at) for queued, at, *_ in rows if at != NOT_GRANTED)
+        latest_before, latest, queued_last = -1, -1, -1
+        for queued, at in granted:
+            if queued > queued_last:
+                latest_before, queued_last = latest, queued
+            assert at >= latest_before, f"{trace.stations[station]}: overtaken at {at}"
+            latest = max(latest, at)
+
+
+def waits_are_booked_to_their_station(plan: Plan, trace: Trace) -> None:
+    """A request's wait by cause is the sum of its visits' waits to stations of that cause.
+
+    Holds for requests without a gather (whose ledger follows one branch) that finished.
+    """
+    straight = [not _has_gather(route.steps) for route in plan.routes]
+    rows = np.asarray(straight)[trace.route] & (trace.finish_ns != NOT_FINISHED)
+    expected = np.zeros_like(trace.spent_ns)
+    visits = trace.visits
+    ends = np.where(visits.granted_ns == NOT_GRANTED, visits.released_ns, visits.granted_ns)
+    causes = np.asarray([station.cause for station in trace.stations])[visits.station]
+    owned = visits.request >= 0
+    np.add.at(
+        expected,
+        (visits.request[owned], causes[owned]),
+        (ends - visits.queued_ns)[owned],
+    )
+    for i, cause in enumerate(trace.causes):
+        if cause.kind != "wait" or (plan.server.gil and i in (contract.EVENT_LOOP, contract.GIL)):
+            continue  # a turn's wait for the GIL is booked to the GIL, the visit is the loop's
+        assert (trace.spent_ns[rows, i] == expected[rows, i]).all(), f"waits for {cause.name}"
+
+
+def holds_are_what_was_drawn(plan: Plan, trace: Trace, workload: Workload) -> None:
+    """An ok request without a gather held each step for just the time that was drawn."""
+    ok = trace.outcome == contract.OK
+    for index, route in enumerate(plan.routes):
+        if _has_gather(route.steps):
+            continue
+        rows = np.flatnonzero(ok & (trace.route == index))
+        for request in rows.tolist():
+            expected: dict[int, int] = defaultdict(int)
+            _drawn(plan, route.steps, workload, request, expected)
+            for cause in (contract.CPU, contract.AWAIT, contract.BLOCK):
+                expected.setdefault(cause, 0)
+            for cause, ns in expected.items():
+                assert trace.spent_ns[request, cause] == ns, (
+                    f"request {request}: {plan.causes[cause].name} "
+                    f"{trace.spent_ns[request, cause]}, drawn {ns}"
+                )
+
+
+def _drawn(
+    plan: Plan,
+    steps: tuple[Step, ...],
+    workload: Workload,
+    request: int,
+    out: dict[int, int],
+) -> None:
+    for step in steps:
+        if isinstance(step, Cpu | Wait):
+            ns = workload.time(step.time)(request)
+            if step.cause in (contract.AWAIT, contract.BLOCK):
+                ns += plan.server.overheads.timer_ns
+            out[step.cause] += ns
+        elif isinstance(step, With | ToThread):
+            _drawn(plan, step.steps, workload, request, out)
+
+
+def _has_gather(steps: tuple[Step, ...]) -> bool:
+    return any(
+        isinstance(step, Gather) or (isinstance(step, With | ToThread) and _has_gather(step.steps))
+        for step in steps
+    )
+
+
+def _by_station(trace: Trace) -> list[tuple[int, list[tuple[int, int, int, int]]]]:
+    visits = trace.visits
+    columns = zip(
+        visits.station.tolist(),
+        visits.queued_ns.tolist(),
+        visits.granted_ns.tolist(),
+        visits.released_ns.tolist(),
+        visits.slot.tolist(),
+        strict=True,
+    )
+    rows: dict[int, list[tuple[int, int, int, int]]] = defaultdict(list)
+    for station, *row in columns:
+        rows[station].append(tuple(row))  # type: ignore[arg-type]
+    return sorted(rows.items())

@@ -1,0 +1,157 @@
+"""Plans in a line or two, for tests of engines that do not go through the language."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from simulator.distributions import Constant, Distribution
+from simulator.engines import contract
+from simulator.plan import (
+    NEVER,
+    NO_DATABASE,
+    Accept,
+    Branch,
+    Cpu,
+    Database,
+    Gather,
+    Load,
+    LoadKind,
+    Lock,
+    Overheads,
+    Plan,
+    Pool,
+    Route,
+    RowLock,
+    Server,
+    ServerKind,
+    Step,
+    TimeStream,
+    ToThread,
+    Wait,
+    With,
+)
+
+SECOND = 10**9
+MILLISECOND = 10**6
+
+
+class Steps:
+    """Writes steps down and collects the streams that they draw from."""
+
+    def __init__(self, *, on_loop: bool = True) -> None:
+        self.on_loop = on_loop
+        self.streams: list[TimeStream] = []
+        self.branches = 0
+
+    def time(self, time: int | Distribution) -> int:
+        distribution = Constant(time) if isinstance(time, int) else time
+        self.streams.append(TimeStream(f"t{len(self.streams)}", distribution))
+        return len(self.streams) - 1
+
+    def cpu(self, time: int | Distribution, *, releases_gil: bool = False) -> Step:
+        return Cpu(self.time(time), contract.CPU, releases_gil)
+
+    def sleep(self, time: int | Distribution) -> Step:
+        return Wait(self.time(time), contract.AWAIT, True)
+
+    def block(self, time: int | Distribution) -> Step:
+        return Wait(self.time(time), contract.BLOCK, False)
+
+    def query(self, pool: int, time: int | Distribution, *, blocking: bool = False) -> Step:
+        return self.with_(pool, self.statement(pool, time, blocking=blocking), blocking=blocking)
+
+    def statement(self, pool: int, time: int | Distribution, *, blocking: bool = False) -> Step:
+        frees_loop = self.on_loop and not blocking
+        return Wait(self.time(time), contract.hold_query(pool), frees_loop)
+
+    def with_(self, pool: int, *steps: Step, blocking: bool = False) -> Step:
+        return With(pool, steps, self.on_loop and not blocking)
+
+    def lock(self, lock: int) -> Step:
+        return Lock(lock, self.on_loop)
+
+    def gather(self, *branches: Step | tuple[Step, ...]) -> Step:
+        out = []
+        for branch in branches:
+            self.branches += 1
+            steps = branch if isinstance(branch, tuple) else (branch,)
+            out.append(Branch(self.branches, steps))
+        return Gather(tuple(out))
+
+    def to_thread(self, *steps: Step) -> Step:
+        return ToThread(steps)
+
+
+def pool(size: int, **kwargs: Any) -> Pool:
+    values: dict[str, Any] = {
+        "label": "db",
+        "size": size,
+        "overflow": 0,
+        "min": size,
+        "acquire_timeout_ns": NEVER,
+        "database": NO_DATABASE,
+        "lifo": True,
+    }
+    return Pool(**(values | kwargs))
+
+
+def sqlalchemy(**kwargs: Any) -> Pool:
+    values = {"overflow": 10, "min": 0, "acquire_timeout_ns": 30 * SECOND, "lifo": False}
+    return pool(5, **(values | kwargs))
+
+
+def burst(count: int) -> Load:
+    return Load(LoadKind.BURST, count, NEVER, (0, 1), (0,), (1.0,))
+
+
+def poisson(count: int, per_second: tuple[int, int]) -> Load:
+    return Load(LoadKind.POISSON, count, NEVER, per_second, (0,), (1.0,))
+
+
+def plan(
+    written: Steps,
+    *steps: Step,
+    load: Load | tuple[Load, ...] = (),
+    kind: ServerKind = ServerKind.ASGI,
+    workers: int = 1,
+    threads: int = 40,
+    pools: tuple[Pool, ...] = (),
+    databases: tuple[Database, ...] = (),
+    locks: int = 0,
+    gil: bool = False,
+    accept: Accept = Accept.ROUND_ROBIN,
+    drain_ns: int = NEVER,
+    **overheads: int,
+) -> Plan:
+    """A plan of one route with these steps."""
+    none = Overheads(0, 0, 0, 0, 0, 0, 0, 0)
+    server = Server(
+        kind,
+        workers,
+        threads,
+        accept,
+        tuple([1 / workers] * workers),
+        gil,
+        False,
+        5 * MILLISECOND,
+        2,
+        dataclasses.replace(none, **overheads),
+    )
+    rows = tuple(RowLock(f"row{i}") for i in range(locks))
+    on_loop = written.on_loop and kind is ServerKind.ASGI
+    return Plan(
+        name="test",
+        seed=0,
+        server=server,
+        pools=pools,
+        databases=databases,
+        locks=rows,
+        routes=(Route("GET /", "route", on_loop, steps),),
+        loads=load if isinstance(load, tuple) else (load,),
+        drain_ns=drain_ns,
+        streams=tuple(written.streams),
+        causes=contract.causes(pools, rows),
+        outcomes=contract.outcomes(pools, databases),
+        stations=contract.stations(server, pools, databases, rows),
+    )
