@@ -5,6 +5,7 @@ Written without the engine in mind: a check reads rows and visits, never models.
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 
 import numpy as np
@@ -78,7 +79,7 @@ def slots_hold_one_at_a_time(trace: Trace) -> None:
                 by_slot[slot].append((granted, released))
         for slot, spans in by_slot.items():
             spans.sort()
-            for (_, end), (begin, _) in zip(spans, spans[1:], strict=False):
+            for (_, end), (begin, _) in itertools.pairwise(spans):
                 assert end <= begin, f"{trace.stations[station]} slot {slot} is held twice"
 
 

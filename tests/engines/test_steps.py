@@ -73,13 +73,29 @@ def test_await_0s_goes_to_the_back_of_the_ready_queue() -> None:
 
 
 def test_a_released_connections_waiter_runs_before_what_the_loop_polls() -> None:
-    """`call_soon` at the release: 1 is in the ready queue when the loop polls for 2."""
+    """`call_soon` at the release: 1 is in the ready queue when the loop polls for 2.
+
+    0 has the connection from 1 on and computes 3–13; 2 wakes at 5. At 13 request 1 goes
+    on first (its sleep is 13–15), then 2 computes 13–16, so 1 is back on the loop at 16.
+    """
     steps = Steps()
-    held = steps.with_(0, steps.cpu(10 * MS))
-    case = plan(steps, held, steps.cpu(0), load=burst(3), pools=(pool(1),))
-    trace = traced(case, [0, 0, 5], {"t0": [10, 4, 8]})
-    assert finished(trace) == [10, 14, 22]
-    assert ledger(trace, 1) == {"wait event loop": 10, "hold cpu": 4}
+    case = plan(
+        steps,
+        steps.sleep(1 * MS),
+        steps.cpu(0),
+        steps.with_(0, steps.sleep(2 * MS), steps.cpu(10 * MS)),
+        load=burst(3),
+        pools=(pool(1),),
+    )
+    times = {"t0": [1, 1, 5], "t1": [0, 0, 3], "t3": [10, 4, 0]}
+    trace = traced(case, [0, 0, 0], times)
+    assert finished(trace) == [13, 20, 22]
+    assert ledger(trace, 1) == {
+        "wait pool:db": 12,
+        "wait event loop": 1,
+        "hold await": 3,
+        "hold cpu": 4,
+    }
 
 
 def test_a_hold_of_nothing_ends_inline() -> None:
