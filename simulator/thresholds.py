@@ -11,6 +11,8 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from fractions import Fraction
 
+from simulator.units import parse_count, parse_duration, parse_rate
+
 AGGREGATES = {
     "requests": ("count", "rate"),
     "ok": ("count", "rate"),
@@ -36,10 +38,7 @@ _EXPRESSION = re.compile(
     r"\s*(?P<aggregate>\w+)\s*(?:\(\s*(?P<percentile>[^()]*?)\s*\))?"
     r"\s*(?P<operator><=|>=|==|!=|<|>)\s*(?P<value>\S.*?)\s*"
 )
-_NUMBER = re.compile(r"\d+(?:\.\d+)?")
-_RATE = re.compile(r"(\d+(?:\.\d+)?)\s*/\s*(s|min|h)")
-_UNIT_S = {"s": 1, "min": 60, "h": 3600}
-_MULTIPLES = {"k": 1000, "M": 1_000_000}
+_NUMBER = re.compile(r"[0-9]{1,24}(?:\.[0-9]{1,24})?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,21 +118,12 @@ def _parse_aggregate(
 
 def _parse_value(metric: str, aggregate: str, text: str) -> Fraction:
     if metric in ("latency", "last"):
-        from simulator.units import parse_duration
-
         return Fraction(parse_duration(text))
     if aggregate == "count":
-        return _parse_count(text)
+        return Fraction(int(text) if text.isascii() and text.isdigit() else parse_count(text))
     if metric in ("errors", "ok"):
         return _parse_share(text)
-    return _parse_rate(text)
-
-
-def _parse_count(text: str) -> Fraction:
-    number, multiple = (text[:-1], _MULTIPLES[text[-1]]) if text[-1] in _MULTIPLES else (text, 1)
-    if not _NUMBER.fullmatch(number):
-        raise ValueError(f"'{text}' is not a count, such as 5 or 10k")
-    return Fraction(number) * multiple
+    return parse_rate(text)
 
 
 def _parse_share(text: str) -> Fraction:
@@ -144,10 +134,3 @@ def _parse_share(text: str) -> Fraction:
     if share > 1:
         raise ValueError(f"a share of '{text}' is more than everything: write 1% or 0.01")
     return share
-
-
-def _parse_rate(text: str) -> Fraction:
-    match = _RATE.fullmatch(text)
-    if match is None:
-        raise ValueError(f"'{text}' is not a rate, such as 10/s or 600/min")
-    return Fraction(match[1]) / _UNIT_S[match[2]]

@@ -9,11 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from simulator.arrays import IntArray
 from simulator.plan import Cause, Station
-
-IntArray = NDArray[np.int64]
 
 NOT_FINISHED = -1
 """The finish of a request that is still in flight at the end of the run."""

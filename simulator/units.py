@@ -94,7 +94,7 @@ def parse_rate(text: str) -> Fraction:
     number, unit = text.split("/")
     rate = _exact(number) * _PER_S[unit]
     if not RATE_MIN <= rate <= RATE_MAX:
-        raise UnitError(f"{text} is out of range, expected one a day to one a nanosecond")
+        raise UnitError(f"{text} is out of range, expected one request a day to one a nanosecond")
     return rate
 
 

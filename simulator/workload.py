@@ -13,15 +13,16 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from simulator.arrays import IntArray
 from simulator.distributions import Constant, Distribution
 from simulator.plan import Load, LoadKind, Plan
 
-IntArray = NDArray[np.int64]
-
 BLOCK = 4096
 """Draws made at a time; part of the meaning of a seed, never tuned per run."""
+
+LONGEST_NS = 2.0**60
+"""Longest time drawn, 36 years: what a heavy tail gives beyond it is cut."""
 
 Draw = Callable[[int], int]
 """The drawn time in ns for the request of this index."""
@@ -221,7 +222,7 @@ class _Drawn(_Column):
         values = self._blocks.get(block)
         if values is None:
             drawn = self._distribution.sample(self._generator(block), BLOCK)
-            values = np.rint(drawn).astype(np.int64).tolist()
+            values = np.rint(np.minimum(drawn, LONGEST_NS)).astype(np.int64).tolist()
             self._blocks[block] = values
         return values[offset]
 

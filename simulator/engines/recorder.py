@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from models.clock import Clock, Owner
+from simulator.arrays import IntArray
 from simulator.engines.contract import IN_FLIGHT
 from simulator.plan import Plan
 from simulator.trace import NOT_FINISHED, NOT_GRANTED, Stuck, Trace, Visits
-
-IntArray = NDArray[np.int64]
 
 _CHUNK = 16_384  # rows kept as Python lists before they go into an array
 

@@ -1,0 +1,1 @@
+"""From a trace to conclusions: numbers, what limits, what was met, what to beware of."""

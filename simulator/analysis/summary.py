@@ -1,0 +1,165 @@
+"""The numbers of a run: counts, latencies, where the time went, what each resource did."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+
+from simulator.analysis.exact import exact_sum, nearest_rank, rounded
+from simulator.analysis.resources import Resource, measure_resources
+from simulator.arrays import IntArray
+from simulator.engines.contract import IN_FLIGHT, OK
+from simulator.plan import Plan
+from simulator.trace import Trace
+
+SECOND_NS = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Latency:
+    """Latencies of the ok requests of a group; every figure is None if there are none."""
+
+    ordered_ns: IntArray  # ascending
+
+    @property
+    def count(self) -> int:
+        return len(self.ordered_ns)
+
+    @property
+    def mean_exact_ns(self) -> Fraction | None:
+        return Fraction(exact_sum(self.ordered_ns), self.count) if self.count else None
+
+    @property
+    def mean_ns(self) -> int | None:
+        mean = self.mean_exact_ns
+        return None if mean is None else rounded(mean)
+
+    @property
+    def min_ns(self) -> int | None:
+        return int(self.ordered_ns[0]) if self.count else None
+
+    @property
+    def max_ns(self) -> int | None:
+        return int(self.ordered_ns[-1]) if self.count else None
+
+    def percentile_ns(self, percentile: int | Fraction) -> int | None:
+        """The nearest-rank percentile, 0 … 100."""
+        return nearest_rank(self.ordered_ns, percentile)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """What happened to the requests of one route, or to all of them."""
+
+    label: str  # "GET /user"; "total"
+    name: str  # the route's key; "" for all
+    requests: int
+    ok: int
+    errors: int
+    in_flight: int
+    last_ns: int | None  # finish of the last request, from the run's first arrival
+    run_ns: int  # of the whole run, also for a route
+    latency: Latency
+
+    @property
+    def throughput(self) -> Fraction | None:
+        """Requests served per second of the run; None if the run took no time."""
+        return Fraction(self.ok * SECOND_NS, self.run_ns) if self.run_ns else None
+
+    @property
+    def finished(self) -> int:
+        return self.requests - self.in_flight
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What finished requests spent on one cause."""
+
+    kind: str  # "wait" or "hold"
+    cause: str
+    mean_ns: int
+    p95_ns: int
+    share: float  # of the latency of all finished requests
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """All the numbers of one run."""
+
+    total: Group
+    routes: tuple[Group, ...]
+    failures: tuple[tuple[str, int], ...]  # reason and count, most frequent first
+    breakdown: tuple[Spent, ...]  # largest share first, causes without any time omitted
+    resources: tuple[Resource, ...]  # in plan order, those that were visited
+    run_ns: int  # first arrival to last finish, or to the end if requests are in flight
+    ended: str
+
+
+def summarize(plan: Plan, trace: Trace) -> Summary:
+    """The summary of a run; times in ns, means from integer sums, ranks nearest."""
+    start_ns = int(trace.arrival_ns.min()) if len(trace) else 0
+    finished = trace.outcome != IN_FLIGHT
+    end_ns = trace.end_ns
+    if len(trace) and finished.all():
+        end_ns = int(trace.finish_ns.max())
+    run_ns = max(end_ns - start_ns, 0)
+    everyone = np.ones(len(trace), dtype=np.bool_)
+    routes = tuple(
+        _group(trace, trace.route == i, route.label, route.name, start_ns, run_ns)
+        for i, route in enumerate(plan.routes)
+    )
+    return Summary(
+        total=_group(trace, everyone, "total", "", start_ns, run_ns),
+        routes=routes,
+        failures=_failures(trace),
+        breakdown=_breakdown(trace, finished),
+        resources=measure_resources(trace, start_ns, start_ns + run_ns),
+        run_ns=run_ns,
+        ended=trace.ended,
+    )
+
+
+def _group(
+    trace: Trace, rows: np.ndarray, label: str, name: str, start_ns: int, run_ns: int
+) -> Group:
+    outcome = trace.outcome[rows]
+    finish = trace.finish_ns[rows][outcome != IN_FLIGHT]
+    ok = outcome == OK
+    in_flight = int((outcome == IN_FLIGHT).sum())
+    return Group(
+        label=label,
+        name=name,
+        requests=len(outcome),
+        ok=int(ok.sum()),
+        errors=len(outcome) - int(ok.sum()) - in_flight,
+        in_flight=in_flight,
+        last_ns=int(finish.max()) - start_ns if len(finish) else None,
+        run_ns=run_ns,
+        latency=Latency(np.sort(trace.latency_ns[rows][ok])),
+    )
+
+
+def _failures(trace: Trace) -> tuple[tuple[str, int], ...]:
+    counts = np.bincount(trace.outcome, minlength=len(trace.outcomes))
+    failed = [
+        (name, int(counts[i]))
+        for i, name in enumerate(trace.outcomes)
+        if i not in (OK, IN_FLIGHT) and counts[i]
+    ]
+    return tuple(sorted(failed, key=lambda row: -row[1]))
+
+
+def _breakdown(trace: Trace, finished: np.ndarray) -> tuple[Spent, ...]:
+    spent = trace.spent_ns[finished]
+    total_ns = exact_sum(trace.latency_ns[finished])
+    rows: list[tuple[int, Spent]] = []
+    for i, cause in enumerate(trace.causes):
+        sum_ns = exact_sum(spent[:, i])
+        if sum_ns:
+            mean_ns = rounded(Fraction(sum_ns, len(spent)))
+            p95_ns = nearest_rank(np.sort(spent[:, i]), 95) or 0
+            share = float(Fraction(sum_ns, total_ns)) if total_ns else 0.0
+            rows.append((sum_ns, Spent(cause.kind, cause.name, mean_ns, p95_ns, share)))
+    return tuple(row for _, row in sorted(rows, key=lambda pair: -pair[0]))

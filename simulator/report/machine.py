@@ -1,0 +1,145 @@
+"""The numbers of a run for programs: `--json`, with the unit in each name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+from simulator.analysis.bottleneck import Bottleneck
+from simulator.analysis.resources import Resource
+from simulator.analysis.summary import SECOND_NS, Group, Summary
+from simulator.analysis.verdicts import ThresholdResult
+from simulator.plan import Overheads, Plan
+from simulator.report.terminal import PlacedFinding
+
+
+@dataclass(frozen=True, slots=True)
+class Meta:
+    """What a result was made from; no date, no host, no duration."""
+
+    seed: int
+    version: str
+    engine: str
+
+
+def as_dict(
+    plan: Plan,
+    summary: Summary,
+    bottleneck: Bottleneck,
+    threshold_results: Sequence[ThresholdResult],
+    findings: Sequence[PlacedFinding],
+    *,
+    meta: Meta,
+) -> dict[str, Any]:
+    """All numbers of a run as plain data: seconds as floats, None where there is none."""
+    return {
+        "metrics": _metrics(summary.total),
+        "routes": {group.name: _metrics(group) for group in summary.routes},
+        "failures": dict(summary.failures),
+        "breakdown": [
+            {
+                "kind": row.kind,
+                "cause": row.cause,
+                "mean_s": _seconds(row.mean_ns),
+                "p95_s": _seconds(row.p95_ns),
+                "share": row.share,
+            }
+            for row in summary.breakdown
+        ],
+        "resources": {row.label: _resource(row) for row in summary.resources},
+        "bottleneck": {
+            "kind": bottleneck.kind,
+            "resource": bottleneck.resource,
+            "size": bottleneck.size,
+            "bound_s": _seconds(bottleneck.bound_ns),
+            "run_s": _seconds(bottleneck.run_ns),
+            "sentence": bottleneck.sentence,
+            "insight": bottleneck.insight,
+            "next": bottleneck.override,
+            "details": list(bottleneck.details),
+        },
+        "thresholds": [_threshold(result) for result in threshold_results],
+        "findings": [
+            {"code": finding.code, "place": finding.place, "message": finding.message}
+            for finding in findings
+        ],
+        "meta": _meta(plan, summary, meta),
+    }
+
+
+def dumps(document: dict[str, Any]) -> bytes:
+    """The document as JSON in UTF-8: fixed order, no NaN, equal bytes for equal data."""
+    text = json.dumps(document, ensure_ascii=False, allow_nan=False, indent=2)
+    return (text + "\n").encode("utf-8", errors="replace")
+
+
+def _metrics(group: Group) -> dict[str, Any]:
+    latency = group.latency
+    return {
+        "requests": group.requests,
+        "ok": group.ok,
+        "errors": group.errors,
+        "in_flight": group.in_flight,
+        "last_s": _seconds(group.last_ns),
+        "throughput_per_s": _number(group.throughput),
+        "latency_mean_s": _seconds(latency.mean_ns),
+        **{f"latency_p{p}_s": _seconds(latency.percentile_ns(p)) for p in (50, 90, 95, 99)},
+        "latency_max_s": _seconds(latency.max_ns),
+    }
+
+
+def _resource(row: Resource) -> dict[str, Any]:
+    return {
+        "kind": row.kind,
+        "size": row.size,
+        "size_per_process": row.size_per_process,
+        "busy": row.busy,
+        "queue_max": row.queue_max,
+        "wait_mean_s": _seconds(row.wait_mean_ns),
+        "wait_p95_s": _seconds(row.wait_p95_ns),
+        "wait_max_s": _seconds(row.wait_max_ns),
+    }
+
+
+def _threshold(result: ThresholdResult) -> dict[str, Any]:
+    in_ns = result.threshold.metric in ("latency", "last")
+    scale = SECOND_NS if in_ns else 1
+    return {
+        "threshold": result.text,
+        "ok": result.ok,
+        "observed": None if result.observed is None else _number(result.observed / scale),
+        "limit": _number(result.threshold.value / scale),
+        "unit": "s" if in_ns else _unit(result),
+    }
+
+
+def _unit(result: ThresholdResult) -> str:
+    if result.threshold.aggregate == "count":
+        return "1"
+    return "1" if result.threshold.metric in ("errors", "ok") else "1/s"
+
+
+def _meta(plan: Plan, summary: Summary, meta: Meta) -> dict[str, Any]:
+    used = plan.server.overheads
+    return {
+        "name": plan.name,
+        "seed": meta.seed,
+        "version": meta.version,
+        "engine": meta.engine,
+        "ended": summary.ended,
+        "overheads": {
+            name.removesuffix("_ns") + "_s": _seconds(getattr(used, name))
+            for name in Overheads.__slots__
+        },
+    }
+
+
+def _seconds(ns: int | None) -> float | None:
+    return None if ns is None else ns / SECOND_NS
+
+
+def _number(value: Fraction | None) -> float | None:
+    return None if value is None else float(value)

@@ -1,0 +1,280 @@
+"""The page that `sim run` prints: verdict, latency, where the time goes, what to try next."""
+
+from __future__ import annotations
+
+import shlex
+import textwrap
+import unicodedata
+from collections.abc import Iterable, Sequence
+from fractions import Fraction
+from typing import Protocol
+
+from simulator.analysis.bottleneck import Bottleneck
+from simulator.analysis.summary import Group, Summary
+from simulator.analysis.verdicts import ThresholdResult
+from simulator.plan import NEVER, Load, LoadKind, Overheads, Plan, ServerKind
+from simulator.report import format
+
+BAR = 20
+"""Characters of a bar of 100 %."""
+_LABEL_MAX = 40
+_WIDTH = 100
+
+_ENDED = {
+    "interrupted": "INTERRUPTED: this is what was done so far.",
+    "deadlock": "DEADLOCK: the run stopped because no request could go on.",
+    "drained": "DRAINED: the load ended and the time to finish is over; the rest is in flight.",
+}
+
+
+class PlacedFinding(Protocol):
+    """A finding as a page shows it, static or of a run."""
+
+    @property
+    def code(self) -> str: ...
+    @property
+    def message(self) -> str: ...
+    @property
+    def place(self) -> str: ...
+
+
+def render(
+    plan: Plan,
+    summary: Summary,
+    bottleneck: Bottleneck,
+    threshold_results: Sequence[ThresholdResult],
+    findings: Sequence[PlacedFinding],
+    *,
+    command: str,
+    version: str,
+    preset: str | None = None,
+    seed: int | None = None,
+) -> str:
+    """The page as text, lines of about 100 columns at most, ending in a newline.
+
+    Parameters
+    ----------
+    command : str
+        What repeats this run: "sim run configs/1000req.yaml".
+    preset : str, optional
+        The server's preset; default: its kind.
+    seed : int, optional
+        The seed that was used; default: the plan's.
+    """
+    used_seed = plan.seed if seed is None else seed
+    sections = [
+        [_header(plan, preset, used_seed), *_ending(summary)],
+        _requests(summary),
+        _failures(summary),
+        _breakdown(summary),
+        _resources(summary),
+        _bottleneck(bottleneck, command),
+        _thresholds(threshold_results),
+        _findings(findings),
+        [f"  repeat: {command}   {version}, overheads: {overheads(plan.server.overheads)}"],
+    ]
+    return "\n\n".join("\n".join(lines) for lines in sections if lines) + "\n"
+
+
+def server_words(plan: Plan, preset: str | None = None) -> str:
+    """The server in words: "fastapi, 1 worker, loop + 40 threads"."""
+    server = plan.server
+    name = clean(preset) if preset else server.kind.name.lower()
+    words = f"{name}, {format.count(server.workers, 'worker')}"
+    if server.kind is ServerKind.ASGI:
+        return f"{words}, loop + {format.count(server.threads, 'thread')}"
+    if server.kind is ServerKind.THREADS:
+        return f"{words} of {format.count(server.threads, 'thread')}"
+    return words
+
+
+def load_words(plan: Plan) -> str:
+    """The load in words: "1000 requests at once", "200/s poisson for 180s"."""
+    return " + ".join(_one_load(load) for load in plan.loads)
+
+
+def overheads(used: Overheads) -> str:
+    """The overheads that are not 0: "none", or "loop_before 280us, timer 300us"."""
+    values = ((name.removesuffix("_ns"), getattr(used, name)) for name in Overheads.__slots__)
+    return ", ".join(f"{name} {format.duration(ns)}" for name, ns in values if ns) or "none"
+
+
+def with_override(command: str, override: str) -> str:
+    """The command with this ``KEY=VALUE`` in place of any other of the same key."""
+    key = override.split("=", 1)[0]
+    kept = [word for word in shlex.split(command) if not word.startswith(f"{key}=")]
+    return shlex.join([*kept, override])
+
+
+def clean(text: str) -> str:
+    """The text without control characters, which could move the cursor or forge lines."""
+    return "".join("?" if unicodedata.category(c) in ("Cc", "Cf") else c for c in text)
+
+
+def reliable_percentile_ns(group: Group, percentile: int) -> int | None:
+    """The percentile, or None where half failed or it would rest on less than one sample."""
+    if group.ok * 2 < group.requests or group.ok * (100 - percentile) < 100:
+        return None
+    return group.latency.percentile_ns(percentile)
+
+
+def _header(plan: Plan, preset: str | None, seed: int) -> str:
+    words = (clean(plan.name), server_words(plan, preset), load_words(plan), f"seed {seed}")
+    return "   ".join(words)
+
+
+def _one_load(load: Load) -> str:
+    if load.kind is LoadKind.BURST:
+        return f"{format.count(load.count, 'request')} at once"
+    words = f"{format.rate_words(Fraction(*load.rate))} {load.kind.name.lower()}"
+    if load.until_ns < NEVER:
+        words += f" for {format.duration(load.until_ns)}"
+    if load.until_ns >= NEVER:
+        words += f", {format.count(load.count, 'request')}"
+    return words
+
+
+def _ending(summary: Summary) -> list[str]:
+    if summary.ended not in _ENDED:
+        return []
+    total = summary.total
+    if summary.ended == "drained" and not total.in_flight:
+        return []
+    return ["", f"  {_ENDED[summary.ended]} {total.finished} of {total.requests} have an outcome."]
+
+
+def _requests(summary: Summary) -> list[str]:
+    groups = list(summary.routes)
+    if len(groups) > 1:
+        groups.append(summary.total)
+    flying = summary.total.in_flight > 0
+    head = ["REQUESTS", "count", "ok", "errors", *(["in flight"] if flying else [])]
+    head += ["rate", "mean", "p50", "p95", "p99", "max"]
+    return table(head, [_request_row(group, flying) for group in groups])
+
+
+def _request_row(group: Group, flying: bool) -> list[str]:
+    counts = [group.requests, group.ok, group.errors, *([group.in_flight] if flying else [])]
+    times = [
+        group.latency.mean_ns,
+        *(reliable_percentile_ns(group, p) for p in (50, 95, 99)),
+        group.latency.max_ns,
+    ]
+    return [
+        _short(group.label),
+        *(str(number) for number in counts),
+        format.rate(group.throughput),
+        *(format.duration(ns) for ns in times),
+    ]
+
+
+def _failures(summary: Summary) -> list[str]:
+    if not summary.failures:
+        return []
+    total = summary.total.requests
+    rows = [
+        [_short(reason.replace(":", " ", 1).replace("_", " ")), str(n), format.percent(n / total)]
+        for reason, n in summary.failures
+    ]
+    return table(["FAILURES", "count", "share"], rows)
+
+
+def _breakdown(summary: Summary) -> list[str]:
+    if not summary.breakdown:
+        return []
+    rows = [
+        (
+            f"    {row.kind}  {_short(row.cause.replace(':', ' ', 1))}",
+            format.duration(row.mean_ns),
+            format.percent(row.share),
+            "█" * round(row.share * BAR) or "▏",
+        )
+        for row in summary.breakdown
+    ]
+    width = max(len(row[0]) for row in rows)
+    lines = [f"{a:<{width}}  {mean:>8}  {share:>5}  {bar}" for a, mean, share, bar in rows]
+    return ["  WHERE THE TIME GOES, mean per request", *lines]
+
+
+def _resources(summary: Summary) -> list[str]:
+    if not summary.resources:
+        return []
+    head = ["RESOURCES", "size", "busy", "queue max", "wait mean", "wait p95", "wait max"]
+    rows = []
+    for row in summary.resources:
+        size = format.size(row.size_per_process)
+        rows.append(
+            [
+                _short(row.label),
+                f"{row.processes} × {size}" if row.processes > 1 else size,
+                format.percent(row.busy),
+                str(row.queue_max),
+                *(format.duration(t) for t in (row.wait_mean_ns, row.wait_p95_ns, row.wait_max_ns)),
+            ]
+        )
+    return table(head, rows)
+
+
+def _bottleneck(found: Bottleneck, command: str) -> list[str]:
+    lines = [f"  BOTTLENECK  {clean(found.sentence)}", f"    {clean(found.insight)}"]
+    lines += [f"    {clean(line)}" for line in found.details]
+    if found.override:
+        lines.append(f"    next: {clean(with_override(command, found.override))}")
+    return lines
+
+
+def _thresholds(results: Iterable[ThresholdResult]) -> list[str]:
+    lines = [
+        f"    {'✓' if result.ok else '✗'} {clean(result.text)}   observed {observed(result)}"
+        for result in results
+    ]
+    return ["  THRESHOLDS", *lines] if lines else []
+
+
+def observed(result: ThresholdResult) -> str:
+    """What a threshold saw, in its own unit."""
+    threshold, value = result.threshold, result.observed
+    if value is None:
+        return "no samples"
+    if threshold.metric in ("latency", "last"):
+        return format.duration(int(value + Fraction(1, 2)))
+    if threshold.aggregate == "count":
+        return str(int(value))
+    if threshold.metric in ("errors", "ok"):
+        return format.percent(value)
+    return format.rate(value)
+
+
+def _findings(findings: Iterable[PlacedFinding]) -> list[str]:
+    lines = [line for finding in findings for line in _finding(finding)]
+    return ["  FINDINGS", *lines] if lines else []
+
+
+def _finding(finding: PlacedFinding) -> list[str]:
+    place, message = f"    {finding.code}  {clean(finding.place)}", clean(finding.message)
+    if len(place) + len(message) + 2 <= _WIDTH:
+        return [f"{place}  {message}"]
+    return [
+        place,
+        *textwrap.wrap(message, _WIDTH, initial_indent=" " * 12, subsequent_indent=" " * 12),
+    ]
+
+
+def _short(label: str) -> str:
+    text = clean(label)
+    return text if len(text) <= _LABEL_MAX else text[: _LABEL_MAX - 1] + "…"
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a table, first column left, the others right; the head is not indented as far."""
+    body = [[f"  {row[0]}", *row[1:]] for row in rows]
+    every = [list(head), *body]
+    widths = [max(len(row[i]) for row in every) for i in range(len(head))]
+    return [
+        "  "
+        + row[0].ljust(widths[0])
+        + "".join(
+            f"  {cell:>{max(width, 6)}}" for cell, width in zip(row[1:], widths[1:], strict=True)
+        )
+        for row in every
+    ]

@@ -1,0 +1,127 @@
+"""What the offered load asks of each resource, by mean times (no queueing)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+from simulator.plan import Accept, LoadKind, Plan, ServerKind
+from simulator.scenario.blocks import mean_ns, means
+from simulator.scenario.resolve import Document
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """How much of one resource the open loads use, in the busiest process."""
+
+    resource: str  # "event loop", "threads", "pool db"
+    rate: float  # requests per second that use it
+    hold_ns: float  # mean hold of each of these
+    size: int
+
+    @property
+    def utilisation(self) -> float:
+        """Offered load over capacity: 1 and more is not sustained."""
+        return self.rate * self.hold_ns / 1e9 / self.size
+
+
+def uses(document: Document, plan: Plan) -> list[Use]:
+    """Every resource that requests arriving at a rate use, in order of utilisation."""
+    share = 1 / plan.server.workers
+    if plan.server.accept is Accept.WEIGHTS:
+        share = max(plan.server.accept_weights)
+    rates: Counter[str] = Counter()
+    busy_ns: Counter[str] = Counter()
+    for i, rate in enumerate(_rates(plan)):
+        for resource, hold_ns in _Demand(document, plan).of(plan.routes[i].name).items():
+            if rate and hold_ns:
+                local = rate if resource.startswith(("workers", "lock")) else rate * share
+                rates[resource] += local  # type: ignore[assignment]
+                busy_ns[resource] += local * hold_ns  # type: ignore[assignment]
+    sizes = {s.label: s.size for s in plan.stations}
+    found = [Use(r, rates[r], busy_ns[r] / rates[r], sizes[r]) for r in rates if r in sizes]
+    return sorted(found, key=lambda use: -use.utilisation)
+
+
+def _rates(plan: Plan) -> list[float]:
+    """Requests per second of each route from loads that arrive at a rate."""
+    rates = [0.0] * len(plan.routes)
+    for load in plan.loads:
+        if load.kind is not LoadKind.BURST:
+            for route, weight in zip(load.routes, load.weights, strict=True):
+                rates[route] += weight * load.rate[0] / load.rate[1]
+    return rates
+
+
+class _Demand:
+    """Adds up, over the steps of a route, how long each resource is held."""
+
+    def __init__(self, document: Document, plan: Plan) -> None:
+        self._document = document
+        self._plan = plan
+        self._means = means(plan)
+        self._held: Counter[str] = Counter()
+
+    def of(self, route: str) -> Counter[str]:
+        """ns for which one request of the route holds each resource."""
+        entry = self._document["routes"][route]
+        on_loop = entry["handler"] == "async def"
+        took = self._steps(entry["steps"], f"routes.{route}.steps", on_loop, ())
+        costs, kind = self._plan.server.overheads, self._plan.server.kind
+        if kind is ServerKind.ASGI:
+            self._add("event loop", costs.loop_before_ns + costs.loop_after_ns)
+            if not on_loop:
+                self._add("event loop", costs.thread_hop_ns)
+                self._add("threads", took)
+        else:
+            resource = "workers" if kind is ServerKind.SYNC else "threads"
+            self._add(resource, took + costs.worker_ns)
+        return self._held
+
+    def _add(self, resource: str, ns: float) -> None:
+        self._held[resource] += ns  # type: ignore[assignment]
+
+    def _steps(
+        self, steps: list[Document], path: str, on_loop: bool, held: tuple[str, ...]
+    ) -> float:
+        times = [self._step(step, f"{path}[{i}]", on_loop, held) for i, step in enumerate(steps)]
+        for i, step in enumerate(steps):
+            if "lock" in step:
+                self._add(f"lock {step['lock']}", sum(times[i + 1 :]))
+        return sum(times)
+
+    def _step(self, step: Document, path: str, on_loop: bool, held: tuple[str, ...]) -> float:
+        if "with" in step or "query" in step:
+            return self._connection(step, path, on_loop, held)
+        if "gather" in step:
+            return max(
+                self._steps(branch, f"{path}.gather[{i}]", on_loop, held)
+                for i, branch in enumerate(step["gather"])
+            )
+        if "to_thread" in step:
+            took = self._steps(step["to_thread"], f"{path}.to_thread", False, held)
+            self._add("threads", took)
+            return took
+        took = mean_ns(step, path, self._means)
+        if on_loop and "await" not in step:
+            self._add("event loop", took)
+        if "cpu" in step and not step["cpu"]["releases_gil"]:
+            self._add("gil", took)
+        return took
+
+    def _connection(self, step: Document, path: str, on_loop: bool, held: tuple[str, ...]) -> float:
+        pool: Any = step.get("with", step.get("query"))
+        frozen = on_loop and self._document["pools"][pool]["driver"] == "blocking"
+        if "with" in step:
+            before = self._held["event loop"]
+            took = self._steps(step["do"], f"{path}.do", on_loop, (*held, pool))
+            if frozen:
+                self._held["event loop"] = before
+        else:
+            took = mean_ns(step, path, self._means)
+        if frozen:
+            self._add("event loop", took)
+        if "with" in step or pool not in held:
+            self._add(f"pool {pool}", took + self._plan.server.overheads.pool_hold_ns)
+        return took

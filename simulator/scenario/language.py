@@ -1,0 +1,223 @@
+"""The language: every section and key, its kind, its meaning and its default.
+
+This table is the one source of the reader, of the JSON Schema and of the
+documentation of keys. Defaults that depend on others (a preset, the kind of
+server) are ``LATER`` and filled in by ``resolve``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from simulator.plan import UNLIMITED
+from simulator.scenario.kinds import (
+    Boolean,
+    Choice,
+    Count,
+    Duration,
+    Kind,
+    Matching,
+    Name,
+    Number,
+    Rate,
+    Schema,
+    Text,
+)
+from simulator.scenario.node import Mapping, Node, Scalar, Sequence
+from simulator.scenario.presets import OVERHEADS, POOLS, SERVERS
+from simulator.scenario.problem import Problems
+from simulator.scenario.sections import (
+    REQUIRED,
+    Field,
+    ListOf,
+    Named,
+    OneOrMore,
+    Section,
+    WordOr,
+)
+from simulator.scenario.steps import STEP
+
+WORKERS_MAX = 10_000
+"""Worker processes."""
+SLOTS_MAX = 1_000_000
+"""Threads of a process, connections of a pool or of a database."""
+
+_SLOTS = Count(0, SLOTS_MAX)
+
+
+class _Anything(Kind):
+    """Any value, for vars: read as plain data."""
+
+    expected = "a value"
+
+    def _read(self, node: Node, path: str, problems: Problems) -> Any:
+        if isinstance(node, Mapping):
+            return {k: self.read(child, path, problems) for k, child in node.entries.items()}
+        if isinstance(node, Sequence):
+            return [self.read(child, path, problems) for child in node.items]
+        return node.value if isinstance(node, Scalar) else None
+
+    def schema(self) -> Schema:
+        return {}
+
+
+LOAD = Section(
+    Field("requests", Count(1, UNLIMITED - 1), "How many requests; may be spelt 10k."),
+    Field("at", Choice("once"), "A burst: all requests arrive at time 0."),
+    Field("rate", Rate(), "Open arrivals at this rate, which never wait for completions."),
+    Field("arrivals", Choice("poisson", "constant"), "How they arrive; default poisson."),
+    Field("for", Duration(positive=True), "Arrivals stop then."),
+    Field(
+        "drain",
+        Duration(or_none=True),
+        "How long after `for` requests in flight may end; default 30s.",
+    ),
+    expected="a load",
+)
+LOADS = OneOrMore(LOAD, expected="a load such as {requests: 1000, at: once}, or a list of them")
+
+OVERHEAD_FIELDS = tuple(Field(name, Duration(), doc, "0s") for name, (_, doc) in OVERHEADS.items())
+
+SERVER = Section(
+    Field("preset", Choice(*SERVERS), "Documented defaults of a real server.", "fastapi"),
+    Field(
+        "kind",
+        Choice("sync", "threads", "asgi"),
+        "sync: one request per process (gunicorn sync); threads: a process pushes to its "
+        "threads (gthread); asgi: an event loop and a limiter of threads (uvicorn).",
+    ),
+    Field("workers", Count(1, WORKERS_MAX), "Processes; default 1."),
+    Field(
+        "threads",
+        Count(1, SLOTS_MAX),
+        "Threads of each process: server threads, or tokens of AnyIO's limiter.",
+    ),
+    Field(
+        "accept",
+        WordOr(
+            Choice("round_robin", "random"),
+            Section(
+                Field(
+                    "weights",
+                    ListOf(Number(0, 1e9), expected="a list of weights", least=1),
+                    "Share of each worker, in their order.",
+                    REQUIRED,
+                )
+            ),
+        ),
+        "Which process gets an arriving connection; default round_robin.",
+    ),
+    Field("loop", Choice("uvloop", "asyncio"), "The event loop; default uvloop."),
+    Field(
+        "gil",
+        WordOr(
+            Boolean(),
+            Section(
+                Field(
+                    "handover",
+                    Choice("random", "fifo"),
+                    "Which waiting thread gets the GIL.",
+                    "random",
+                )
+            ),
+        ),
+        "Whether threads of one process share a GIL; false for free-threaded builds.",
+    ),
+    Field(
+        "switch_interval",
+        Duration(positive=True),
+        "sys.setswitchinterval: how long a thread waits before it asks for the GIL; default 5ms.",
+    ),
+    Field(
+        "overheads",
+        WordOr(Choice("none", "typical"), Section(*OVERHEAD_FIELDS)),
+        "What the machinery costs: none, typical (measured on a named machine), or your "
+        "own; default none.",
+        "none",
+    ),
+)
+
+POOL = Section(
+    Field("preset", Choice(*POOLS), "Documented defaults of a real pool.", "asyncpg"),
+    Field("size", _SLOTS, "Connections kept by each worker process."),
+    Field("overflow", _SLOTS, "Connections beyond size, closed after use."),
+    Field("min", _SLOTS, "Connections opened when the process starts; 0 grows on demand."),
+    Field(
+        "acquire_timeout",
+        Duration(or_none=True),
+        "How long a request waits for a connection before it fails; or none.",
+    ),
+    Field(
+        "driver",
+        Choice("async", "blocking"),
+        "A blocking driver in async def freezes the loop from acquire to release.",
+        "async",
+    ),
+    Field("database", Name("database"), "The database whose connection limit applies."),
+    expected="a pool",
+)
+
+DATABASE = Section(
+    Field("preset", Choice("postgresql"), "Documented defaults of a database.", "postgresql"),
+    Field("max_connections", Count(1, SLOTS_MAX), "Connections that it accepts.", 100),
+    Field("reserved", _SLOTS, "Of these, kept back for superusers.", 3),
+    expected="a database",
+)
+
+ROUTE = Section(
+    Field(
+        "path",
+        Matching(r"^[A-Z]{3,7} /[^\s]{0,200}$", "a method and a path such as GET /user"),
+        "As reports print the route; default: its name.",
+    ),
+    Field("handler", Choice("def", "async def"), "How the function is defined.", REQUIRED),
+    Field(
+        "weight",
+        Number(0, 1e9, above=True),
+        "Share of the common load, beside the other routes; default 1.",
+    ),
+    Field("load", LOADS, "A load of its own; the common load then passes it by."),
+    Field("steps", ListOf(STEP, expected="a list of steps"), "What the handler does.", REQUIRED),
+    expected="a route",
+)
+
+SCENARIO = Section(
+    Field("name", Text(), "Short name for reports; default: the file's."),
+    Field("description", Text(), "What the scenario is about.", ""),
+    Field("seed", Count(0, UNLIMITED - 1), "Start of all randomness.", 0),
+    Field("extends", Text(), "A file to start from: mappings merge, the rest replaces."),
+    Field(
+        "vars",
+        Named(_Anything(), expected="a mapping of names to values"),
+        "Values by name, used elsewhere as '${name}'.",
+    ),
+    Field("load", LOADS, "How requests arrive: one load or a list of them."),
+    Field("server", SERVER, "The processes, loops and threads."),
+    Field("pools", Named(POOL, expected="a mapping of pools"), "Connection pools by name.", {}),
+    Field(
+        "databases", Named(DATABASE, expected="a mapping of databases"), "Databases by name.", {}
+    ),
+    Field(
+        "locks",
+        Named(Section(expected="{}"), expected="a mapping of locks"),
+        "Rows that one transaction at a time can hold, by name.",
+        {},
+    ),
+    Field(
+        "routes",
+        Named(ROUTE, expected="a mapping of at least one route", least=1),
+        "Handlers by the name of their function.",
+        REQUIRED,
+    ),
+    Field(
+        "thresholds",
+        Named(
+            OneOrMore(Text(), expected="an expression such as 'p(95)<100ms', or a list"),
+            expected="a mapping of metrics to expressions",
+            names=r"^\S{1,200}$",
+        ),
+        "Metric -> expressions that must hold, in k6's grammar.",
+        {},
+    ),
+    expected="a scenario",
+)

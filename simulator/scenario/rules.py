@@ -1,0 +1,48 @@
+"""The rules behind findings: a code, a title and a page each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+_TITLES = {
+    "SIM101": "blocking call in async def",
+    "SIM102": "more than 10 ms of cpu in async def",
+    "SIM103": "fewer threads than connections",
+    "SIM104": "pools × workers over max_connections",
+    "SIM105": "acquire without a timeout",
+    "SIM106": "predicted wait over the timeout",
+    "SIM107": "offered load at or above capacity",
+    "SIM108": "deadlock possible: one pool twice, or two resources in two orders",
+    "SIM109": "independent calls one after another",
+    "SIM111": "too few samples for a percentile",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What a finding is about; ``page`` is markdown."""
+
+    code: str
+    title: str
+    page: str
+
+
+def rule(code: str) -> Rule:
+    """The rule of a code such as ``SIM104``.
+
+    Raises
+    ------
+    KeyError
+        With a message that lists the known codes.
+    """
+    title = _TITLES.get(code.upper())
+    if title is None:
+        raise KeyError(f"unknown rule {code}, expected one of: {', '.join(_TITLES)}")
+    page = Path(__file__).parent / "rules" / f"{code.upper()}.md"
+    return Rule(code.upper(), title, page.read_text(encoding="utf-8"))
+
+
+def rules() -> tuple[Rule, ...]:
+    """All rules, by code."""
+    return tuple(map(rule, _TITLES))

@@ -1,0 +1,119 @@
+"""A scenario: the machine document, its plan, and where each part was written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from simulator.plan import Plan
+from simulator.scenario.check import check
+from simulator.scenario.composing import compose
+from simulator.scenario.kinds import BAD
+from simulator.scenario.language import SCENARIO
+from simulator.scenario.lower import lower
+from simulator.scenario.node import Mapping, Node, find, parts, place
+from simulator.scenario.problem import Problems
+from simulator.scenario.report import Report
+from simulator.scenario.resolve import Document, resolve
+from simulator.scenario.source import read_text
+
+if TYPE_CHECKING:
+    from simulator.thresholds import Threshold
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """A valid scenario. ``document`` is the resolved one: no default is left open in it."""
+
+    name: str
+    description: str
+    seed: int
+    path: str
+    document: Document
+    plan: Plan
+    thresholds: tuple[Threshold, ...]
+    root: Node = field(repr=False, compare=False)
+
+    def place(self, path: str) -> str:
+        """``file:line:col`` of a dotted path such as ``routes.a.steps[0]``.
+
+        A part that was not written, such as a default, is where the innermost part
+        that encloses it was written.
+        """
+        return str(place(find(self.root, parts(path))))
+
+
+def load(path: str | Path, overrides: Sequence[str] = ()) -> Scenario:
+    """The scenario of a YAML file, with ``KEY=VALUE`` overrides applied.
+
+    Raises
+    ------
+    ScenarioError
+        With all problems that were found.
+    """
+    problems = Problems()
+    text = read_text(Path(path), str(path), problems)
+    problems.raise_if_any()
+    assert text is not None
+    return loads(text, overrides, path=str(path))
+
+
+def loads(text: str, overrides: Sequence[str] = (), *, path: str = "<text>") -> Scenario:
+    """The scenario of a YAML text.
+
+    Parameters
+    ----------
+    path : str
+        Shown in messages; files that the text names are relative to its folder, and
+        its stem is the default of the scenario's name.
+
+    Raises
+    ------
+    ScenarioError
+        With all problems that were found.
+    """
+    problems = Problems()
+    root = compose(text, path, overrides, problems)
+    document = SCENARIO.read(_without_vars(root), "", problems)
+    if document is not BAD:
+        report = Report(root, problems)
+        name = "scenario" if path == "<text>" else Path(path).stem
+        document = resolve(document, report, name=name, folder=Path(path).parent)
+        check(document, report)
+    problems.raise_if_any()
+    return Scenario(
+        name=document["name"],
+        description=document["description"],
+        seed=document["seed"],
+        path=path,
+        document=document,
+        plan=lower(document),
+        thresholds=_thresholds(document),
+        root=root,
+    )
+
+
+def _without_vars(root: Node) -> Node:
+    if not isinstance(root, Mapping):
+        return root
+    vars = root.entries.get("vars")
+    if not isinstance(vars, Mapping):
+        return root
+    # Their values were put in place already, and mean nothing where they stand.
+    entries = {**root.entries, "vars": Mapping(vars.mark, {}, vars.key)}
+    return Mapping(root.mark, entries, root.key)
+
+
+def _thresholds(document: Document) -> tuple[Threshold, ...]:
+    if not document["thresholds"]:
+        return ()
+    from simulator.thresholds import parse
+
+    routes = tuple(document["routes"])
+    return tuple(
+        parse(metric, expression, routes)
+        for metric, expressions in document["thresholds"].items()
+        for expression in expressions
+    )

@@ -1,0 +1,3 @@
+"""The version of what was measured: part of every result."""
+
+VERSION = "0.1.0"

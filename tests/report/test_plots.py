@@ -1,0 +1,145 @@
+"""The pictures: what they say, that they are the same each time, that none fails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import matplotlib
+import pytest
+from matplotlib.figure import Figure
+
+from simulator.analysis.bottleneck import bottleneck
+from simulator.analysis.summary import summarize
+from simulator.engines import contract
+from simulator.plan import Database, Plan, Route
+from simulator.report import plots
+from simulator.trace import Trace
+from tests.analysis.handmade import Rows, asgi, burst, plan, pool
+
+NAMES = ["staircase", "percentiles", "ecdf", "timeline", "queues", "utilisation"]
+
+
+def write(folder: Path, small: Plan, trace: Trace) -> tuple[Path, ...]:
+    summary = summarize(small, trace)
+    return plots.write(folder, small, trace, summary, bottleneck(small, trace, summary))
+
+
+def titles(small: Plan, trace: Trace) -> list[str]:
+    summary = summarize(small, trace)
+    found = bottleneck(small, trace, summary)
+    draws: list[Callable[[Figure], None]] = [
+        lambda figure: plots.staircase(figure, small, trace, summary, found),
+        lambda figure: plots.percentiles(figure, summary),
+        lambda figure: plots.ecdf(figure, summary),
+        lambda figure: plots.timeline(figure, trace, summary),
+        lambda figure: plots.queues(figure, trace, summary),
+        lambda figure: plots.utilisation(figure, trace, summary),
+    ]
+    found_titles = []
+    for draw in draws:
+        figure = Figure()
+        draw(figure)
+        axes = figure.axes[0]
+        shown = axes.get_title(loc="left") or axes.get_title()
+        found_titles.append(shown or axes.texts[0].get_text())
+    return [title.replace("\n", " ") for title in found_titles]
+
+
+def test_the_titles_state_the_finding() -> None:
+    small = plan(count=60, pools=(pool(3),))
+    assert titles(small, burst(small, 60, size=3)) == [
+        "3 connections serve 60 requests in 20 waves: the last ends at 100s",
+        "Half of the requests take 50s or less, one in 20 takes 95s or more",
+        "60 requests answered, half of them within 50s, all within 100s",
+        "60 of 60 served, 0.6/s on average",
+        "pool db: up to 57 requests wait at once",
+        "pool db: 100% busy",
+    ]
+
+
+def test_failures_are_in_the_titles() -> None:
+    small = plan(pools=(pool(3, timeout_ns=3),))
+    rows = Rows(small)
+    for i in range(3):
+        rows.request(0, 5)
+        rows.visit("pool db", i, 0, 0, 5, slot=i)
+    for i in range(3, 10):
+        rows.request(0, 3, outcome=contract.pool_timeout(0))
+        rows.visit("pool db", i, 0, None, 3)
+    assert titles(small, rows.trace())[:4] == [
+        "3 connections serve 3 of 10 requests: the last ends at 5s",
+        "3 of 10 requests answered, the slowest in 5s",
+        "3 of 10 requests answered, the slowest in 5s",
+        "3 of 10 served, 0.6/s on average; 7 failed: pool timeout db",
+    ]
+
+
+def test_six_files_with_the_same_bytes_each_time(tmp_path: Path) -> None:
+    small = plan()
+    first = write(tmp_path / "a", small, burst(small))
+    second = write(tmp_path / "b", small, burst(small))
+    assert [path.name for path in first] == [f"{name}.svg" for name in NAMES]
+    assert [p.read_bytes() for p in first] == [p.read_bytes() for p in second]
+
+
+def _in_flight() -> Rows:
+    rows = Rows(plan())
+    rows.request(0, None)
+    return rows
+
+
+def _refused() -> Rows:
+    rows = Rows(plan(pools=(pool(2, database=0),), databases=(Database("pg", 1),)))
+    rows.request(0, 0, outcome=contract.NOT_STARTED)
+    return rows
+
+
+def _two_workers() -> Rows:
+    rows = Rows(plan(server=asgi(2), pools=(pool(2),)))
+    for i in range(4):
+        rows.request(0, 5, process=i % 2)
+        rows.visit("pool db", i, 0, 0, 5, process=i % 2, slot=i // 2)
+    return rows
+
+
+def _nobody() -> Rows:
+    return Rows(plan())
+
+
+@pytest.mark.parametrize("make", [_nobody, _in_flight, _refused, _two_workers])
+def test_odd_runs_have_pictures_too(tmp_path: Path, make: Callable[[], Rows]) -> None:
+    rows = make()
+    paths = write(tmp_path, rows.plan, rows.trace(end=5))
+    assert all(path.stat().st_size > 1000 for path in paths)
+
+
+def test_a_single_request_has_pictures(tmp_path: Path) -> None:
+    assert len(write(tmp_path, plan(count=1), burst(plan(count=1), 1))) == 6
+
+
+@pytest.mark.parametrize(
+    "name", ["$x_{$ cost \\frac", "<script>&amp;", "\x1b[31m\x00", "\U0001f600"]
+)
+def test_a_name_is_a_name_and_not_a_formula(tmp_path: Path, name: str) -> None:
+    routes = tuple(Route(label, label, True, ()) for label in (name, "other"))
+    rows = Rows(plan(routes=routes))
+    for route in (0, 1):
+        rows.request(0, 5, route=route)
+    with matplotlib.rc_context({"svg.fonttype": "none"}):
+        paths = write(tmp_path, rows.plan, rows.trace())
+    text = paths[2].read_text(encoding="utf-8")
+    assert "<script>" not in text
+    assert "\x1b" not in text
+
+
+def test_a_long_run_is_cut_and_the_title_says_so(tmp_path: Path) -> None:
+    rows = Rows(plan(pools=(pool(1),)))
+    for i in range(1500):
+        rows.request(0, i + 1)
+        rows.visit("pool db", i, 0, i, i + 1)
+    assert titles(rows.plan, rows.trace())[0] == (
+        "1 connection serves 1500 requests: the last ends at 1500s (the first 200 of 1500 shown)"
+    )
+    paths = write(tmp_path, rows.plan, rows.trace())
+    assert max(path.stat().st_size for path in paths) < 500_000

@@ -1,0 +1,92 @@
+"""What the pictures are drawn from."""
+
+from __future__ import annotations
+
+import pytest
+
+from simulator.report import series
+from tests.analysis.handmade import MS, Rows, S, asgi, burst, plan, pool
+
+
+def test_waves_count_the_visits_of_each_slot() -> None:
+    trace = burst(plan(pools=(pool(3),)), 7, size=3)
+    bars = series.hold_bars(trace, "pool db")
+    assert (bars.by, bars.lanes, bars.of) == ("slot", 3, 7)
+    assert bars.lane.tolist() == [0, 1, 2, 0, 1, 2, 0]
+    assert bars.wave.tolist() == [0, 0, 0, 1, 1, 1, 2]
+    assert bars.begin_ns.tolist() == [0, 0, 0, 5 * S, 5 * S, 5 * S, 10 * S]
+
+
+def test_lanes_of_one_process_stand_together() -> None:
+    rows = Rows(plan(server=asgi(2), pools=(pool(2),)))
+    for i in range(4):
+        rows.request(0, 5)
+        rows.visit("pool db", i, 0, 0, 5, process=i % 2, slot=i // 2)
+    bars = series.hold_bars(rows.trace(), "pool db")
+    assert (bars.lanes, bars.lane.tolist()) == (4, [0, 2, 1, 3])
+
+
+def test_with_one_slot_each_request_has_a_row_and_its_wait() -> None:
+    bars = series.hold_bars(burst(plan(pools=(pool(1),)), 3, size=1), "pool db")
+    assert (bars.by, bars.lane.tolist()) == ("request", [0, 1, 2])
+    assert bars.wait_ns.tolist() == [0, 0, 0]
+    assert bars.begin_ns.tolist() == [0, 5 * S, 10 * S]
+
+
+def test_without_a_station_the_stay_of_each_request_is_drawn() -> None:
+    rows = Rows(plan())
+    rows.request(0, 5)
+    rows.request(1, None)
+    bars = series.hold_bars(rows.trace(end=9), series.station_label(rows.trace(end=9), None))
+    assert bars.begin_ns.tolist() == [0, S]
+    assert bars.end_ns.tolist() == [5 * S, 9 * S]
+
+
+def test_a_completion_on_an_edge_belongs_to_the_bin_before() -> None:
+    rows = Rows(plan())
+    for finish in (0, 1, 1.5, 30):
+        rows.request(0, finish)
+    rows.request(0, 30, outcome=1 + 2)
+    edges, width, ok, failed = series.completions(rows.trace())
+    assert (width, len(edges)) == (500 * MS, 61)
+    assert {i: n for i, n in enumerate(ok.tolist()) if n} == {0: 1, 1: 1, 2: 1, 59: 1}
+    assert {i: n for i, n in enumerate(failed.tolist()) if n} == {59: 1}
+
+
+@pytest.mark.parametrize(
+    ("span", "width"), [(0, 1), (60, 1), (61, 2), (100 * S, 2 * S), (300 * S, 5 * S)]
+)
+def test_a_bin_is_a_round_width(span: int, width: int) -> None:
+    assert series.nice_width(span) == width
+
+
+def test_queues_and_utilisation_over_time() -> None:
+    trace = burst(plan(), 5)
+    (queue,) = series.queue_lines(trace)
+    assert (queue.at_ns.tolist(), queue.value.tolist()) == ([0, 5 * S, 10 * S], [3, 1, 0])
+    (used,) = series.utilisation_lines(trace)
+    assert (used.at_ns.tolist(), used.value.tolist()) == (
+        [0, 5 * S, 10 * S, 15 * S],
+        [1, 1, 0.5, 0],
+    )
+
+
+def test_a_binned_queue_keeps_its_peak_and_a_binned_use_its_mean() -> None:
+    rows = Rows(plan(pools=(pool(1),)))
+    for i in range(3000):
+        rows.request(0, 0)
+        rows.visit("pool db", i, i if i != 1234 else 1230, i + 0.25, i + 0.75)
+    trace = rows.trace(end=3000)
+    (queue,) = series.queue_lines(trace)
+    assert (queue.binned, queue.peak, queue.value.max()) == (True, 2, 2)
+    (used,) = series.utilisation_lines(trace)
+    assert used.binned
+    assert used.value.mean() == pytest.approx(0.5, abs=0.001)
+
+
+def test_ranks_are_thinned_but_the_tail_is_kept() -> None:
+    assert series.tail_ranks(3).tolist() == [1, 2, 3]
+    ranks = series.tail_ranks(1_000_000)
+    assert len(ranks) <= 3000
+    assert ranks[0] == 1
+    assert ranks[-5:].tolist() == [999_996, 999_997, 999_998, 999_999, 1_000_000]

@@ -1,0 +1,153 @@
+"""Static findings: each rule fires where it should, and says the numbers."""
+
+from __future__ import annotations
+
+import pytest
+
+from simulator.scenario import findings, loads, rule, rules
+
+
+def found(routes: str, rest: str = "", load: str = "{requests: 10, at: once}") -> list[str]:
+    """``CODE line:col message`` of each finding; SIM105 only where a test asks for it."""
+    text = f"load: {load}\n{rest}\nroutes:\n{routes}"
+    return [
+        f"{f.code} {f.place.removeprefix('<text>:')} {f.message}"
+        for f in findings(loads(text))
+        if f.code != "SIM105"
+    ]
+
+
+def test_blocking_call_in_async_def() -> None:
+    assert found("  a: {handler: async def, steps: [{block: 250ms}]}") == [
+        "SIM101 4:35 block of 250ms in `async def a` freezes the event loop: every other "
+        "request of the process stands still meanwhile"
+    ]
+    assert found("  a: {handler: def, steps: [{block: 250ms}]}") == []
+    assert found("  a: {handler: async def, steps: [{to_thread: [{block: 1s}]}]}") == []
+
+
+def test_blocking_driver_in_async_def() -> None:
+    pools = "pools: {db: {driver: blocking}}"
+    (line,) = found("  a: {handler: async def, steps: [{query: db, time: 1ms}]}", pools)
+    assert line.startswith("SIM101 4:35 the blocking driver of pool db in `async def a`")
+
+
+def test_cpu_on_the_loop_counts_by_stretch() -> None:
+    assert found("  a: {handler: async def, steps: [{cpu: 6ms}, {cpu: 6ms}]}") == [
+        "SIM102 4:35 12ms of cpu in `async def a` holds the event loop, more than 10ms"
+    ]
+    assert found("  a: {handler: async def, steps: [{cpu: 6ms}, {await: 1s}, {cpu: 6ms}]}") == []
+    assert found("  a: {handler: async def, steps: [{cpu: 10ms}]}") == []
+    assert found("  a: {handler: def, steps: [{cpu: 20ms}]}") == []
+
+
+def test_fewer_threads_than_connections() -> None:
+    steps = "steps: [{query: db, time: 1ms}]"
+    assert found(f"  a: {{handler: def, {steps}}}", "pools: {db: {size: 50}}") == [
+        "SIM103 2:20 40 threads for the 50 connections of pool db in each worker: "
+        "10 are never used at once"
+    ]
+    assert found(f"  a: {{handler: def, {steps}}}", "pools: {db: {size: 40}}") == []
+    assert found(f"  a: {{handler: async def, {steps}}}", "pools: {db: {size: 50}}") == []
+
+
+def test_pools_times_workers_over_max_connections() -> None:
+    route = "  a: {handler: async def, steps: [{query: db, time: 1ms}]}"
+    rest = "server: {workers: 4}\npools: {db: {size: 25, database: pg}}\ndatabases: {pg: {}}"
+    assert found(route, rest) == [
+        "SIM104 3:20 4 workers × 25 connections of pool db = 100, but pg accepts 97"
+    ]
+    assert found(route, rest.replace("25", "24")) == []
+
+
+@pytest.mark.parametrize(
+    ("pool", "handler", "codes"),
+    [
+        ("{}", "async def", ["SIM105"]),
+        ("{acquire_timeout: 2s}", "async def", []),
+        ("{size: 40}", "def", []),
+        ("{size: 39}", "def", ["SIM105"]),
+    ],
+)
+def test_acquire_without_a_timeout(pool: str, handler: str, codes: list[str]) -> None:
+    scenario = loads(
+        f"load: {{requests: 1, at: once}}\npools: {{db: {pool}}}\n"
+        f"routes: {{a: {{handler: {handler}, steps: [{{query: db, time: 1ms}}]}}}}\n"
+    )
+    assert [f.code for f in findings(scenario)] == codes
+
+
+@pytest.mark.parametrize(
+    ("rest", "route", "message"),
+    [
+        (
+            "pools: {db: {size: 50}}",
+            "  a: {handler: async def, steps: [{query: db, time: 300ms}]}",
+            "pool db: 200/s × 300ms / 50 = 1.2",
+        ),
+        ("", "  a: {handler: async def, steps: [{cpu: 5ms}]}", "event loop: 200/s × 5ms / 1 = 1"),
+        ("", "  a: {handler: def, steps: [{block: 1s}]}", "threads: 200/s × 1s / 40 = 5"),
+        (
+            "server: {preset: flask, workers: 4}",
+            "  a: {handler: def, steps: [{block: 1s}]}",
+            "workers: 200/s × 1s / 4 = 50",
+        ),
+        (
+            "server: {workers: 2, accept: {weights: [3, 1]}}",
+            "  a: {handler: async def, steps: [{block: 10ms}]}",
+            "event loop: 150/s × 10ms / 1 = 1.5",
+        ),
+        (
+            "pools: {db: {size: 100}}\nlocks: {row: {}}",
+            "  a: {handler: async def, steps: [{with: db, do: [{lock: row}, {await: 10ms}]}]}",
+            "lock row: 200/s × 10ms / 1 = 2",
+        ),
+    ],
+)
+def test_offered_load_over_capacity(rest: str, route: str, message: str) -> None:
+    lines = [x for x in found(route, rest, "{rate: 200/s, for: 1m}") if x.startswith("SIM107")]
+    assert lines == [
+        f"SIM107 1:1 {message} of its capacity, so its queue grows as long as the load lasts "
+        "and percentiles depend on the length of the run"
+    ]
+    assert not any("SIM107" in x for x in found(route, rest, "{rate: 1/min, for: 10m}"))
+
+
+def test_pool_taken_twice() -> None:
+    steps = "[{with: db, do: [{with: db, do: []}]}]"
+    assert found(f"  a: {{handler: async def, steps: {steps}}}", "pools: {db: {size: 7}}") == [
+        "SIM108 4:51 a takes a second connection of pool db while it holds one: once 7 "
+        "requests hold the 7, none goes on"
+    ]
+
+
+def test_thread_and_pool_in_two_orders() -> None:
+    routes = (
+        "  a: {handler: def, steps: [{query: db, time: 1ms}]}\n"
+        "  b: {handler: async def, steps: [{with: db, do: [{to_thread: [{block: 1ms}]}]}]}\n"
+    )
+    (line,) = found(routes, "pools: {db: {}}")
+    assert line == (
+        "SIM108 5:51 b takes threads while it holds pool db, a the other way round: each can "
+        "wait for the other without an end"
+    )
+
+
+def test_independent_calls_in_sequence() -> None:
+    assert found("  a: {handler: async def, steps: [{await: 30ms}, {await: 50ms}]}") == [
+        "SIM109 4:35 2 calls one after another take 80ms, at the same time 50ms"
+    ]
+    pools = "pools: {db: {}}"
+    inside = "[{with: db, do: [{query: db, time: 1ms}, {query: db, time: 1ms}]}]"
+    assert found(f"  a: {{handler: async def, steps: {inside}}}", pools) == []
+
+
+def test_every_rule_has_a_page() -> None:
+    assert [r.code for r in rules()] == [f"SIM{n}" for n in (*range(101, 110), 111)]
+    for each in rules():
+        assert each.page.startswith(f"# {each.code}: ")
+        assert "```yaml" in each.page
+        assert "To mend it" in each.page
+    assert rule("sim104").title == "pools × workers over max_connections"
+    with pytest.raises(KeyError, match="unknown rule SIM999, expected one of: SIM101"):
+        rule("SIM999")
