@@ -48,7 +48,6 @@ class Task(Owner):
         "spent",
         "transactions",
         "waited",
-        "woken",
     )
 
     def __init__(self, recorder: Recorder, request: int, branch: int) -> None:
@@ -62,7 +61,6 @@ class Task(Owner):
         self.spent = [0] * recorder.causes
         self.mark: int = recorder.clock._now
         self.waited = 0
-        self.woken = 0  # when the event last waited for happened
         self.open: list[Visit] = []
         self.transactions: list[list[tuple[int, Visit]]] = []
         self.loop_queued = NOT_GRANTED
@@ -96,12 +94,11 @@ class Task(Owner):
         self.open.append(visit)
         return visit
 
-    def granted(self, visit: Visit, slot: int, *, at: int | None = None) -> None:
-        """The visit has its slot, since ``at`` (now if not given)."""
+    def granted(self, visit: Visit, slot: int) -> None:
+        """The visit has its slot."""
         visit.slot = slot
-        visit.granted = self._clock._now if at is None else at
-        # A wait booked since then (for the loop) happened while the slot was held.
-        visit.waited = self.waited - (self.mark - visit.granted if at is not None else 0)
+        visit.granted = self._clock._now
+        visit.waited = self.waited
 
     def released(self, visit: Visit, *, at: int | None = None) -> None:
         """The visit ends, or is given up if it was never granted."""

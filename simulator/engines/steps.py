@@ -7,6 +7,7 @@ code holds: on a loop its turn, in a thread the GIL. ``_wait_for`` is where it l
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import simpy
 
@@ -14,7 +15,7 @@ from models import GIL, PoolTimeout, TooManyConnections
 from models.clock import Steps, grant
 from simulator.engines import contract
 from simulator.engines.contract import AWAIT, BLOCK, EVENT_LOOP, FRAMEWORK, OK, PHASE_END, THREADS
-from simulator.engines.recorder import Task
+from simulator.engines.recorder import Task, Visit
 from simulator.engines.wiring import Process, Wiring
 from simulator.plan import Branch, Cpu, Gather, Lock, Step, ToThread, Wait, With
 from simulator.trace import NOT_GRANTED
@@ -99,29 +100,44 @@ class StepRunner:
             now = self.clock.now
             self.recorder.visit(process.gil_station, task, 0, queued, now, now, 0)
 
+    def _acquire(
+        self, task: Task, visit: Visit, event: simpy.Event, cause: int, frees_loop: bool, soon: bool
+    ) -> Steps:
+        """Wait for a slot; the visit begins when it is handed over, not when the code goes on."""
+        return (yield from self._wait_for(task, event, cause, frees_loop, soon, visit))
+
     def _wait_for(
-        self, task: Task, event: simpy.Event, cause: int, frees_loop: bool, soon: bool
+        self,
+        task: Task,
+        event: simpy.Event,
+        cause: int,
+        frees_loop: bool,
+        soon: bool,
+        visit: Visit | None = None,
     ) -> Steps:
         """Wait for an event without what running code holds: the loop's turn, the GIL."""
-        if event.callbacks is None:
-            task.woken = self.clock.now
-            return (yield event)
+        waits = event.callbacks is not None
         process = self.processes[task.process]
-        if frees_loop:
+        if waits and frees_loop:
             self.leave(task, process)
-        elif process.gil is not None:
+        elif waits and process.gil is not None:
             process.gil.release()
         error: Exception | None = None
-        value = None
+        value: Any = None
         try:
             value = yield event
         except (PoolTimeout, TooManyConnections) as raised:
             error = raised
-        task.book(cause)
-        task.woken = self.clock.now
-        if frees_loop:
+        if waits:
+            task.book(cause)
+        if visit is not None:
+            if error is None:
+                task.granted(visit, value if isinstance(value, int) else value.slot)
+            else:
+                task.released(visit)
+        if waits and frees_loop:
             yield from self.enter(task, process, soon=soon)
-        elif process.gil is not None:
+        elif waits and process.gil is not None:
             yield from self.take_gil(task, process)
         if error is not None:
             raise error
@@ -187,17 +203,16 @@ class StepRunner:
         model = process.pools[step.pool]
         visit = task.queue(process.pools_station + step.pool)
         try:
-            connection = yield from self._wait_for(
+            connection = yield from self._acquire(
                 task,
+                visit,
                 model.acquire(task),
                 contract.wait_for_pool(step.pool),
                 step.frees_loop,
-                True,
+                soon=True,
             )
         except (PoolTimeout, TooManyConnections) as error:
-            task.released(visit, at=task.woken)
             raise self._failure(step.pool, error) from error
-        task.granted(visit, connection.slot, at=task.woken)
         if connection.fresh:
             self.wiring.opened(task.request, pool, connection)
         overheads = self.plan.server.overheads
@@ -236,8 +251,7 @@ class StepRunner:
         visit = task.queue(self.wiring.lock_station[step.lock])
         cause = contract.wait_for_lock(len(self.plan.pools), step.lock)
         event = self.locks[step.lock].acquire()
-        slot = yield from self._wait_for(task, event, cause, step.frees_loop, False)
-        task.granted(visit, slot, at=task.woken)
+        yield from self._acquire(task, visit, event, cause, step.frees_loop, soon=False)
         held.append((step.lock, visit))
 
     def _to_thread(self, task: Task, step: ToThread) -> Steps:
@@ -247,10 +261,9 @@ class StepRunner:
         process = self.processes[task.process]
         assert process.threads is not None
         visit = task.queue(process.threads_station)
-        token = yield from self._wait_for(
-            task, process.threads.acquire(), THREADS, frees_loop=True, soon=True
+        token = yield from self._acquire(
+            task, visit, process.threads.acquire(), THREADS, frees_loop=True, soon=True
         )
-        task.granted(visit, token, at=task.woken)
         hop_ns = self.plan.server.overheads.thread_hop_ns
         if hop_ns:
             yield from self.compute(task, hop_ns, FRAMEWORK)

@@ -146,7 +146,7 @@ def _thresholds(document: Document, report: Report) -> None:
 
     for metric, expressions in thresholds.items():
         said = set()
-        for i, expression in enumerate(expressions):
+        for i, expression in enumerate([] if expressions is BAD else expressions):
             if expression is BAD:
                 continue
             try:

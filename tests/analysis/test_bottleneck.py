@@ -300,6 +300,26 @@ def test_a_wait_that_is_the_shadow_of_another() -> None:
     )
 
 
+def test_a_longer_wait_elsewhere_is_no_shadow_if_its_holders_do_not_wait() -> None:
+    rows = Rows(plan(steps=(*query(), Cpu(0, contract.CPU, False)), pools=(pool(1),)))
+    for i in range(3):
+        rows.request(0, 30, {contract.wait_for_pool(0): 20, contract.EVENT_LOOP: 1})
+        rows.visit("pool db", i, 0, i, i + 1)
+        rows.visit("event loop", i, i + 1, 9 * i + 3, 9 * i + 12)
+    found = find(rows.plan, rows.trace())
+    assert (found.kind, found.details) == ("event loop", ())
+
+
+def test_of_equal_bounds_the_one_that_was_waited_for_counts() -> None:
+    rows = Rows(plan(on_loop=False, server=asgi(threads=2)))
+    for i in range(4):
+        start = 5 * (i // 2)
+        rows.request(0, start + 5, {contract.THREADS: start})
+        rows.visit("pool db", i, start, start, start + 5)
+        rows.visit("threads", i, 0, start, start + 5)
+    assert find(rows.plan, rows.trace()).kind == "threads"
+
+
 @pytest.mark.parametrize(("wait", "codes"), [(7, ["SIM106"]), (6, [])])
 def test_a_wait_near_the_timeout_is_a_finding(wait: int, codes: list[str]) -> None:
     rows = Rows(plan(pools=(pool(1, timeout_ns=8 * S),)))

@@ -124,6 +124,15 @@ def test_a_visit_of_the_process_itself_is_busy_time_but_no_wait() -> None:
     assert (row.busy, row.visits) == (0.75, 1)
 
 
+def test_a_hold_before_the_first_arrival_does_not_count() -> None:
+    rows = Rows(plan(pools=(pool(2, database=0),), databases=(Database("pg", 1),)))
+    rows.request(6, 10)
+    rows.visit("database pg", -1, 0, 0, 8)
+    rows.visit("database pg", 0, 9, 9, 10)
+    (row,) = summarize(rows.plan, rows.trace()).resources
+    assert row.busy == 0.75
+
+
 def test_without_a_limit_there_is_no_size_and_no_share() -> None:
     rows = Rows(plan(pools=(pool(UNLIMITED),)))
     rows.request(0, 4)

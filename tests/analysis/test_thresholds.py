@@ -8,6 +8,7 @@ import pytest
 
 from simulator.analysis.summary import Summary, summarize
 from simulator.analysis.verdicts import evaluate
+from simulator.engines import contract
 from simulator.thresholds import Threshold, parse
 from tests.analysis.handmade import MS, Rows, S, burst, plan
 
@@ -127,3 +128,13 @@ def test_without_samples_a_threshold_fails() -> None:
     wanted = [("latency", "p(95)<1h"), ("last", "value<1h"), ("errors", "rate<=100%")]
     results = evaluate([parse(*pair, ROUTES) for pair in wanted], summary)
     assert [(result.ok, result.observed) for result in results] == [(False, None)] * 3
+
+
+def test_an_error_rate_counts_the_requests_that_have_ended() -> None:
+    rows = Rows(plan())
+    rows.request(0, 1)
+    rows.request(0, 1, outcome=contract.pool_timeout(0))
+    rows.request(0, None)
+    summary = summarize(rows.plan, rows.trace(end=3))
+    (result,) = evaluate([parse("errors", "rate<=50%", ROUTES)], summary)
+    assert (result.ok, result.observed) == (True, Fraction(1, 2))

@@ -11,7 +11,13 @@ from simulator.analysis.summary import summarize
 from simulator.analysis.verdicts import evaluate
 from simulator.engines import contract
 from simulator.plan import NEVER, Load, LoadKind, Plan, Route, ServerKind
-from simulator.report.terminal import load_words, render, server_words, with_override
+from simulator.report.terminal import (
+    load_words,
+    reliable_percentile_ns,
+    render,
+    server_words,
+    with_override,
+)
 from simulator.thresholds import parse
 from simulator.trace import Trace
 from tests.analysis.handmade import MS, Rows, S, asgi, burst, plan, pool
@@ -78,6 +84,20 @@ def test_percentiles_are_hidden_where_more_than_half_failed() -> None:
     text = page(small, rows.trace())
     assert "GET /user       3       1       2   0.2/s      5s       –" in text
     assert "  FAILURES            count   share\n    pool timeout db       2     67%\n" in text
+
+
+@pytest.mark.parametrize(
+    ("ok", "failed", "shown"),
+    [(99, 0, [50, 95]), (100, 0, [50, 95, 99]), (100, 100, [50, 95, 99]), (100, 101, [])],
+)
+def test_a_percentile_is_shown_if_a_sample_is_beyond_it_and_half_are_ok(
+    ok: int, failed: int, shown: list[int]
+) -> None:
+    rows = Rows(plan())
+    for i in range(ok + failed):
+        rows.request(0, 1, outcome=contract.OK if i < ok else contract.pool_timeout(0))
+    total = summarize(rows.plan, rows.trace()).total
+    assert [p for p in (50, 95, 99) if reliable_percentile_ns(total, p) is not None] == shown
 
 
 def test_several_routes_have_a_total() -> None:
