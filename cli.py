@@ -10,9 +10,10 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -67,9 +68,9 @@ def run(
         command = shlex.join(["sim", "run", file, *overrides])
         if seed is not None:
             command += f" --seed {seed}"
-        several = len(files) > 1
-        _write(answer, command, seed, as_json, *(_folder(d, file, several) for d in (out, plot)),
-               plot_format)  # fmt: skip
+        _print_answer(answer, command, seed, as_json, out and _folder(out, file, files))
+        if plot is not None:
+            _draw(answer, _folder(plot, file, files), plot_format)
         if answer.trace.ended == "interrupted":
             _leave(INTERRUPTED)
         codes.append(OK if answer.passed or no_thresholds else FAILED)
@@ -96,12 +97,12 @@ def validate(
             code = INVALID
             continue
         if resolved:
-            typer.echo(dumps(scenario.document), nl=False)
+            _print(dumps(scenario.document))
             continue
-        typer.echo(f"{file}: valid")
+        _print(f"{file}: valid\n")
         for found in findings(scenario):
             hint = f"; {found.hint}" if found.hint else ""
-            typer.echo(f"{found.place}: {found.severity} {found.code}: {found.message}{hint}")
+            _print(f"{found.place}: {found.severity} {found.code}: {found.message}{hint}\n")
     _leave(code)
 
 
@@ -112,7 +113,7 @@ def schema() -> None:
 
     from simulator.scenario import json_schema
 
-    typer.echo(json.dumps(json_schema(), indent=2, ensure_ascii=False))
+    _print(json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n")
 
 
 @app.command()
@@ -128,10 +129,10 @@ def examples(
     if name is None:
         width = max(map(len, known))
         for known_name, (question, _) in known.items():
-            typer.echo(f"{known_name:{width}}  {question}")
+            _print(f"{known_name:{width}}  {question}\n")
         typer.echo("\nsim examples NAME > my.yaml, then: sim run my.yaml", err=True)
     elif name in known:
-        typer.echo(known[name][1].read_text(encoding="utf-8"), nl=False)
+        _print(known[name][1].read_text(encoding="utf-8"))
     else:
         _usage(f"no example called '{name}', expected one of: {', '.join(known)}")
 
@@ -146,10 +147,10 @@ def explain(
 
     if rule is None:
         for known in rules():
-            typer.echo(f"{known.code}  {known.title}")
+            _print(f"{known.code}  {known.title}\n")
         return
     try:
-        typer.echo(rule_of(rule).page.rstrip())
+        _print(rule_of(rule).page.rstrip() + "\n")
     except KeyError as error:
         _usage(str(error.args[0]))
 
@@ -199,14 +200,8 @@ def _progress(scenario: Scenario) -> Callable[[int], None]:
     return show
 
 
-def _write(
-    answer: Answer,
-    command: str,
-    seed: int | None,
-    as_json: bool,
-    out: Path | None,
-    plot: Path | None,
-    plot_format: str,
+def _print_answer(
+    answer: Answer, command: str, seed: int | None, as_json: bool, out: Path | None
 ) -> None:
     from simulator.report import terminal
     from simulator.version import VERSION
@@ -221,42 +216,45 @@ def _write(
         preset=scenario.document["server"]["preset"],
         seed=used,
     )
-    document: dict[str, Any] = {}
-    if as_json or out is not None:
-        from simulator.report import machine
+    if not as_json:
+        _print(page)
+        if out is None:
+            return
+    from simulator.report import files, machine
+    from simulator.scenario import dumps
 
-        meta = machine.Meta(seed=used, version=VERSION, engine="simpy")
-        document = machine.as_dict(*results, meta=meta)
-    typer.echo(machine.dumps(document) if as_json else page, nl=False)
-    try:
-        if out is not None:
-            from simulator.report import files
-            from simulator.scenario import dumps
-
-            text = dumps(scenario.document | {"seed": used})
+    meta = machine.Meta(seed=used, version=VERSION, engine="simpy")
+    document = machine.as_dict(*results, meta=meta)
+    if as_json:
+        _print(machine.dumps(document).decode())
+    if out is not None:
+        text = dumps(scenario.document | {"seed": used})
+        with _writing(out):
             files.write(
                 out, scenario.plan, answer.trace, document=document, page=page, scenario_text=text
             )
-            typer.echo(f"results: {out}", err=True)
-        if plot is not None:
-            from simulator.report import plots
 
-            plots.write(
-                plot,
-                scenario.plan,
-                answer.trace,
-                answer.summary,
-                answer.bottleneck,
-                format=plot_format,
-            )
-            typer.echo(f"pictures: {plot}", err=True)
+
+def _draw(answer: Answer, folder: Path, plot_format: str) -> None:
+    from simulator.report import plots
+
+    results = (answer.scenario.plan, answer.trace, answer.summary, answer.bottleneck)
+    with _writing(folder):
+        plots.write(folder, *results, format=plot_format)
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         _usage(f"can't write {error.filename}: {error.strerror}")
+    typer.echo(f"written: {folder}", err=True)
 
 
-def _folder(folder: Path | None, file: str, several: bool) -> Path | None:
+def _folder(folder: Path, file: str, files: list[str]) -> Path:
     """Where results of one of several files go: a folder of its name each."""
-    return folder / Path(file).stem if folder is not None and several else folder
+    return folder / Path(file).stem if len(files) > 1 else folder
 
 
 def _usage(message: str) -> NoReturn:
@@ -268,17 +266,26 @@ def _leave(code: int) -> NoReturn:
     raise typer.Exit(code)
 
 
+def _print(text: str) -> None:
+    """Write to stdout at once; a reader who has closed the pipe has seen enough."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _leave(OK)
+
+
 def main() -> None:
     """The console script ``sim``."""
     try:
-        app()
-    except BrokenPipeError:
-        # Who reads our output has seen enough.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(OK)
-    except KeyboardInterrupt:
+        code = app(prog_name="sim", standalone_mode=False)
+    except (KeyboardInterrupt, typer.Abort):
         sys.exit(INTERRUPTED)
     except Exception as error:
+        if hasattr(error, "show") and hasattr(error, "exit_code"):  # a usage error
+            error.show()
+            sys.exit(error.exit_code)
         if os.environ.get("SIM_DEBUG"):
             raise
         typer.echo(
@@ -287,6 +294,7 @@ def main() -> None:
             err=True,
         )
         sys.exit(BUG)
+    sys.exit(code)
 
 
 if __name__ == "__main__":

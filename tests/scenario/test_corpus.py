@@ -40,3 +40,12 @@ def test_invalid_file_gives_its_messages(path: Path, monkeypatch: pytest.MonkeyP
     with pytest.raises(ScenarioError) as raised:
         load(path.name)
     assert f"{raised.value}\n" == path.with_suffix(".txt").read_text(encoding="utf-8")
+
+
+def test_every_example_has_a_question() -> None:
+    found = examples()
+    assert len(found) >= 17
+    assert all(question.endswith("?") for _, question, _ in found)
+    assert ("1000req", '"1000 requests, 5 s each, a pool of 50": do they all finish in 5 s?') in [
+        (name, question) for name, question, _ in found
+    ]
