@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -143,7 +143,8 @@ def _failing(plan: Plan, trace: Trace, summary: Summary) -> Bottleneck:
         f"database {name}: {database.connections} connections for applications; "
         f"{count} of {total} refused."
     )
-    return _conclude(Case(plan, trace, summary, "database", f"database {name}", None), sentence)
+    found = _conclude(Case(plan, trace, summary, "database", f"database {name}", None), sentence)
+    return replace(found, size=database.connections)
 
 
 def _not_started(plan: Plan, trace: Trace, summary: Summary, count: int) -> Bottleneck:
