@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,17 +20,21 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", TEXT, re.DOTALL)
 
 
-def test_the_output_of_each_command_is_what_it_prints(sim: Sim) -> None:
-    def run(arguments: list[str]) -> str:
+@pytest.fixture
+def run(sim: Sim) -> Callable[[list[str]], str]:
+    def call(arguments: list[str]) -> str:
         result = sim(*arguments)
         return result.out + result.err
 
+    return call
+
+
+def test_the_output_of_each_command_is_what_it_prints(run: Callable[[list[str]], str]) -> None:
     assert executed(TEXT, run) == TEXT, "python -m tests.readme brings it up to date"
 
 
-def test_a_stale_number_would_be_found(sim: Sim) -> None:
+def test_a_stale_number_would_be_found(run: Callable[[list[str]], str]) -> None:
     stale = TEXT.replace("52.5s", "52.4s", 1)
-    run = lambda arguments: "".join((r := sim(*arguments)).__dict__[k] for k in ("out", "err"))  # noqa: E731
     assert executed(stale, run) != stale
 
 
