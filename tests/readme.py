@@ -36,7 +36,8 @@ def executed(text: str, run: Run) -> str:
 
     text = re.sub(r"```console\n(.*?)```", block, text, flags=re.DOTALL)
     source = (ROOT / "configs" / "1000req.yaml").read_text(encoding="utf-8")
-    return re.sub(r"```yaml\n.*?```", lambda _: f"```yaml\n{source}```", text, count=1, flags=re.DOTALL)
+    shown = f"```yaml\n{source}```"
+    return re.sub(r"```yaml\n.*?```", lambda _: shown, text, count=1, flags=re.DOTALL)
 
 
 def main() -> None:
