@@ -22,6 +22,9 @@ UNLIMITED = 2**31
 NO_DATABASE = -1
 """The database index of a pool that meets no connection limit."""
 
+NO_STREAM = -1
+"""The stream index of something that is not drawn."""
+
 
 class ServerKind(IntEnum):
     """Which server model runs the handlers."""
@@ -39,12 +42,42 @@ class Accept(IntEnum):
     WEIGHTS = 2
 
 
+class Balancer(IntEnum):
+    """Which instance gets a request."""
+
+    ROUND_ROBIN = 0
+    RANDOM = 1
+    LEAST_CONNECTIONS = 2  # fewest requests in flight; ties: the lowest index
+    TWO_CHOICES = 3  # of two drawn at random, the one with fewer in flight
+
+
 class LoadKind(IntEnum):
     """How requests arrive."""
 
     BURST = 0
     POISSON = 1
     CONSTANT = 2
+    GAMMA = 3  # independent gaps from a gamma distribution
+    STAGES = 4  # a rate that goes from one target to the next, as in k6
+    RECORDED = 5  # arrival instants from a file
+    CLOSED = 6  # users who wait for their answer, think, and ask again
+
+
+class RateLimitKind(IntEnum):
+    """How a service limits its callers."""
+
+    TOKEN_BUCKET = 0  # holds `burst` tokens, starts full, refills at `rate`
+    LEAKY_BUCKET = 1  # one every 1/rate
+    FIXED_WINDOW = 2  # `limit` in each window; windows start at 0
+    SLIDING_WINDOW = 3  # `limit` in any window that ends now
+
+
+class Target(IntEnum):
+    """What a fault strikes."""
+
+    SERVICE = 0
+    DATABASE = 1
+    ACCELERATOR = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,20 +103,90 @@ class Wait:
 
 
 @dataclass(frozen=True, slots=True)
+class Retries:
+    """How often to try again, and how long to wait before.
+
+    ``backoff`` holds a stream for each retry: the wait before retry k (from 1) is drawn
+    from ``backoff[k - 1]``; empty where nothing is retried.
+    """
+
+    backoff: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class With:
-    """Take a connection, run the steps, give it back; its row locks end with it."""
+    """Take a connection, run the steps, give it back; its row locks end with it.
+
+    ``serializable``: a transaction that loses a row to one that committed after its own
+    start fails and, by ``retries``, gives its locks back, waits and runs its steps again
+    on the same connection.
+    """
 
     pool: int
     steps: tuple[Step, ...]
     frees_loop: bool
+    serializable: bool
+    retries: Retries
 
 
 @dataclass(frozen=True, slots=True)
 class Lock:
-    """Take an exclusive row lock until the innermost ``With`` ends; re-entrant."""
+    """Take a row lock until the innermost ``With`` ends; re-entrant."""
 
     lock: int
     frees_loop: bool
+    shared: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Call a service: its rate limit, its queue, its time; with a timeout and retries."""
+
+    service: int
+    frees_loop: bool
+    timeout_ns: int  # from the start of an attempt, waiting included
+    retries: Retries
+
+
+@dataclass(frozen=True, slots=True)
+class Predict:
+    """Queue at an accelerator, be part of a batch, get the answer."""
+
+    accelerator: int
+    frees_loop: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Generate:
+    """Generate tokens on an accelerator with continuous batching; they are streamed."""
+
+    accelerator: int
+    tokens: int  # index into Plan.streams: how many, as a plain number
+    frees_loop: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """Send (or receive) chunks: for each one wait ``every``, then compute ``cpu``.
+
+    ``per_chunk_thread``: a sync iterator on an ASGI server takes a token of the limiter for
+    each ``next()``, the one that ends it included, and ``every`` holds it. Otherwise the
+    waits are the task's own, on its loop, thread or worker.
+    """
+
+    chunks: int  # index into Plan.streams: how many, as a plain number
+    every: int
+    cpu: int
+    frees_loop: bool
+    per_chunk_thread: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Broadcast:
+    """Send one message to n open sockets: loop CPU for each, a turn for each."""
+
+    sockets: int
+    cpu: int  # stream of the CPU time of one send
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +211,7 @@ class ToThread:
     steps: tuple[Step, ...]
 
 
-Step = Cpu | Wait | With | Lock | Gather | ToThread
+Step = Cpu | Wait | With | Lock | Call | Predict | Generate | Stream | Broadcast | Gather | ToThread
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,15 +222,28 @@ class Route:
     name: str  # its key under `routes:`
     on_loop: bool
     steps: tuple[Step, ...]
+    after: tuple[Step, ...]  # background tasks, after the response is sent
+    deadline_ns: int  # when the client leaves for good, from the request's first arrival
+    priority: int  # at services and accelerators; the lowest number is served first
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A piece of a load whose rate goes linearly from one value to another."""
+
+    duration_ns: int
+    from_rate: tuple[int, int]  # requests per second, numerator and denominator
+    to_rate: tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """One source of open-loop arrivals, drawn by the workload before a run.
+    """One source of arrivals.
 
     ``count`` bounds the number of requests, ``until_ns`` the instant (exclusive)
     after which none arrives; one of the two is finite. ``rate`` is requests per
-    second as an exact fraction (numerator, denominator); (0, 1) for a burst.
+    second as an exact fraction (numerator, denominator); (0, 1) where it has none.
+    Fields that its kind does not use hold 0, ``NO_STREAM`` or an empty tuple.
     """
 
     kind: LoadKind
@@ -136,6 +252,28 @@ class Load:
     rate: tuple[int, int]
     routes: tuple[int, ...]
     weights: tuple[float, ...]  # same length as routes, sums to 1
+    cv: float  # GAMMA: coefficient of variation of the gaps
+    stages: tuple[Stage, ...]  # STAGES
+    evenly: bool  # STAGES: evenly spaced instead of Poisson
+    recorded: tuple[tuple[int, int], ...]  # RECORDED: (instant in ns, route), in order
+    users: int  # CLOSED
+    think: int  # CLOSED: drawn at the index of the request that follows
+    ramp_ns: int  # CLOSED: user u begins at ramp · u / users
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Who sends the requests, and what it does when an answer does not come.
+
+    An attempt that times out leaves its work behind in the server; then the client waits
+    and sends the request again (same index, next attempt).
+    """
+
+    timeout_ns: int  # of one attempt
+    retries: Retries  # after a timeout or a failed answer
+    latency: int  # stream of the network's one-way time, or NO_STREAM
+    kept_connections: int  # open before the first request and kept: 0 for a new one each
+    close_delay_ns: int  # how long after the answer it closes (a sync worker waits, up to 2 s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +304,14 @@ class Server:
     switch_interval_ns: int
     gil_takes_per_turn: int  # how often a loop takes the GIL in one turn (uvloop: 2)
     overheads: Overheads
+    instances: int  # machines behind the balancer, each with `workers` processes
+    balancer: Balancer
+    cores: int  # of each instance, shared by its processes; UNLIMITED: one for every thread
+    backlog: int  # connections that wait to be accepted, per instance; more are dropped
+    limit_concurrency: int  # uvicorn: connections of a process at which it answers 503
+    timeout_ns: int  # gunicorn: a sync worker busy for longer is killed
+    connection_bytes: int  # memory of an open connection
+    thread_bytes: int  # resident memory of a thread
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,13 +333,81 @@ class Database:
 
     label: str
     connections: int  # max_connections less those reserved
+    cores: int  # shared by its queries; UNLIMITED: each has its own
+    deadlock_timeout_ns: int  # how long a lock is waited for before a cycle is looked for
 
 
 @dataclass(frozen=True, slots=True)
 class RowLock:
-    """A row that one transaction at a time can hold."""
+    """Rows, each of which one transaction (or several readers) can hold at a time."""
 
     label: str
+    keys: int  # rows
+    pick: int  # stream of the row's number, by index of the request; NO_STREAM: always row 0
+    random_grant: bool  # a released row goes to any waiter instead of the longest
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimit:
+    """What a service admits per time; waits or rejects what is over."""
+
+    kind: RateLimitKind
+    rate: tuple[int, int]  # per second; buckets
+    burst: int  # token bucket: tokens when full
+    limit: int  # windows: admitted in each
+    window_ns: int
+    waits: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """Something called over the network: a limit, a queue, slots, a time."""
+
+    label: str
+    time: int  # stream of its service time
+    concurrency: int  # slots
+    queue: int  # how many may wait for a slot; more are rejected
+    error: int  # stream: 1 where the call fails after its time, else 0; NO_STREAM: never
+    limits: tuple[RateLimit, ...]  # none or one
+    connections: int  # of the caller's HTTP client, per process (httpx: 100)
+    connect_timeout_ns: int  # how long a call waits for one of them (httpx's pool timeout)
+
+
+@dataclass(frozen=True, slots=True)
+class Accelerator:
+    """Devices that serve batches, or token by token all that run (continuous batching).
+
+    The time of a batch is ``table_ns[size - 1]`` or, where the table is empty, the draw of
+    ``time`` at the number of the batch. With continuous batching every step takes one
+    token further all those that run, and its time is found in the same way by how many.
+    """
+
+    label: str
+    count: int  # devices
+    queue: int  # how many may wait; more are rejected
+    batch_max: int  # of a batch, or that run at the same time
+    wait_ns: int  # how long the first of a batch waits for others; 0: never
+    continuous: bool
+    table_ns: tuple[int, ...]
+    base_ns: int  # base + per_item · size where the table is empty and time is NO_STREAM
+    per_item_ns: int
+    time: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A window in which something fails every request, or takes longer.
+
+    Holds that begin in [start, end) are stretched by ``slow`` (numerator, denominator);
+    with ``outage`` those that begin in it fail at once.
+    """
+
+    target: Target
+    index: int
+    start_ns: int
+    end_ns: int
+    outage: bool
+    slow: tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +420,7 @@ class TimeStream:
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """What a part of a request's latency is booked to."""
+    """What a part of a request's latency is booked to; the same in every process."""
 
     kind: str  # "wait" or "hold"
     name: str  # "pool:db", "event loop", "cpu", "query:db"
@@ -216,9 +430,9 @@ class Cause:
 class Station:
     """Something with slots that requests queue for; the trace records visits to it."""
 
-    kind: str  # "workers" "threads" "event loop" "gil" "pool" "lock"
+    kind: str  # "workers" "threads" "event loop" "gil" "cores" "pool" "client" "lock" …
     label: str  # as reports print it: "pool db"; equal in all processes
-    process: int  # the worker process it belongs to; 0 where it is shared by all
+    process: int  # process (numbered over all instances) or instance; 0 if shared by all
     size: int  # slots; UNLIMITED where it has no limit
     cause: int  # index into Plan.causes: what waiting for it is booked to
 
@@ -228,10 +442,9 @@ class Plan:
     """Everything an engine needs to know, and nothing else.
 
     Stations stand in plan order, which is also their order among events of one
-    instant (law 2): for each process its workers or threads, its loop, its GIL, its
-    pools; then the locks. ``simulator.engines.contract.layout`` builds
-    ``stations``, ``causes`` and ``outcomes`` so that every engine and every
-    resolver numbers them alike.
+    instant (law 2): by instance and process, then those shared by all.
+    ``simulator.engines.contract`` makes ``stations``, ``causes`` and ``outcomes``,
+    so that every engine and every resolver numbers them alike.
     """
 
     name: str
@@ -240,6 +453,10 @@ class Plan:
     pools: tuple[Pool, ...]
     databases: tuple[Database, ...]
     locks: tuple[RowLock, ...]
+    services: tuple[Service, ...]
+    accelerators: tuple[Accelerator, ...]
+    faults: tuple[Fault, ...]
+    client: Client
     routes: tuple[Route, ...]
     loads: tuple[Load, ...]
     drain_ns: int  # how long after the last `until_ns` in-flight work may end

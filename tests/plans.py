@@ -10,8 +10,12 @@ from simulator.engines import contract
 from simulator.plan import (
     NEVER,
     NO_DATABASE,
+    NO_STREAM,
+    UNLIMITED,
     Accept,
+    Balancer,
     Branch,
+    Client,
     Cpu,
     Database,
     Gather,
@@ -21,6 +25,7 @@ from simulator.plan import (
     Overheads,
     Plan,
     Pool,
+    Retries,
     Route,
     RowLock,
     Server,
@@ -32,6 +37,7 @@ from simulator.plan import (
     With,
 )
 
+NO_RETRIES = Retries(())
 SECOND = 10**9
 MILLISECOND = 10**6
 
@@ -66,10 +72,10 @@ class Steps:
         return Wait(self.time(time), contract.hold_query(pool), frees_loop)
 
     def with_(self, pool: int, *steps: Step, blocking: bool = False) -> Step:
-        return With(pool, steps, self.on_loop and not blocking)
+        return With(pool, steps, self.on_loop and not blocking, False, NO_RETRIES)
 
     def lock(self, lock: int) -> Step:
-        return Lock(lock, self.on_loop)
+        return Lock(lock, self.on_loop, False)
 
     def gather(self, *branches: Step | tuple[Step, ...]) -> Step:
         out = []
@@ -101,12 +107,97 @@ def sqlalchemy(**kwargs: Any) -> Pool:
     return pool(5, **(values | kwargs))
 
 
+def load(
+    kind: LoadKind,
+    count: int = UNLIMITED,
+    until_ns: int = NEVER,
+    rate: tuple[int, int] = (0, 1),
+    routes: tuple[int, ...] = (0,),
+    weights: tuple[float, ...] = (1.0,),
+    **kwargs: Any,
+) -> Load:
+    values: dict[str, Any] = {
+        "cv": 0.0,
+        "stages": (),
+        "evenly": False,
+        "recorded": (),
+        "users": 0,
+        "think": NO_STREAM,
+        "ramp_ns": 0,
+    }
+    return Load(kind, count, until_ns, rate, routes, weights, **(values | kwargs))
+
+
+def route(name: str, on_loop: bool = True, steps: tuple[Step, ...] = ()) -> Route:
+    return Route(name, name, on_loop, steps, (), NEVER, 0)
+
+
+def database(connections: int, *, label: str = "pg", cores: int = UNLIMITED) -> Database:
+    return Database(label, connections, cores, SECOND)
+
+
 def burst(count: int) -> Load:
-    return Load(LoadKind.BURST, count, NEVER, (0, 1), (0,), (1.0,))
+    return load(LoadKind.BURST, count)
 
 
 def poisson(count: int, per_second: tuple[int, int]) -> Load:
-    return Load(LoadKind.POISSON, count, NEVER, per_second, (0,), (1.0,))
+    return load(LoadKind.POISSON, count, rate=per_second)
+
+
+def server(
+    kind: ServerKind = ServerKind.ASGI,
+    workers: int = 1,
+    threads: int = 40,
+    *,
+    gil: bool = False,
+    accept: Accept = Accept.ROUND_ROBIN,
+    **overheads: int,
+) -> Server:
+    none = Overheads(0, 0, 0, 0, 0, 0, 0, 0)
+    return Server(
+        kind=kind,
+        workers=workers,
+        threads=threads,
+        accept=accept,
+        accept_weights=tuple([1 / workers] * workers),
+        gil=gil,
+        gil_fifo=False,
+        switch_interval_ns=5 * MILLISECOND,
+        gil_takes_per_turn=2,
+        overheads=dataclasses.replace(none, **overheads),
+        instances=1,
+        balancer=Balancer.ROUND_ROBIN,
+        cores=UNLIMITED,
+        backlog=UNLIMITED,
+        limit_concurrency=UNLIMITED,
+        timeout_ns=NEVER,
+        connection_bytes=0,
+        thread_bytes=0,
+    )
+
+
+def of_parts(**parts: Any) -> Plan:
+    """A plan of these parts; what is not given is empty."""
+    values: dict[str, Any] = {
+        "name": "test",
+        "seed": 0,
+        "server": server(),
+        "pools": (),
+        "databases": (),
+        "locks": (),
+        "services": (),
+        "accelerators": (),
+        "faults": (),
+        "client": Client(NEVER, NO_RETRIES, NO_STREAM, 0, 0),
+        "routes": (),
+        "loads": (),
+        "drain_ns": NEVER,
+        "streams": (),
+        "causes": (),
+        "outcomes": (),
+        "stations": (),
+    }
+    return contract.numbered(Plan(**(values | parts)))
 
 
 def plan(
@@ -125,33 +216,16 @@ def plan(
     **overheads: int,
 ) -> Plan:
     """A plan of one route with these steps."""
-    none = Overheads(0, 0, 0, 0, 0, 0, 0, 0)
-    server = Server(
-        kind,
-        workers,
-        threads,
-        accept,
-        tuple([1 / workers] * workers),
-        gil,
-        False,
-        5 * MILLISECOND,
-        2,
-        dataclasses.replace(none, **overheads),
-    )
-    rows = tuple(RowLock(f"row{i}") for i in range(locks))
+    used = server(kind, workers, threads, gil=gil, accept=accept, **overheads)
+    rows = tuple(RowLock(f"row{i}", 1, NO_STREAM, False) for i in range(locks))
     on_loop = written.on_loop and kind is ServerKind.ASGI
-    return Plan(
-        name="test",
-        seed=0,
-        server=server,
+    return of_parts(
+        server=used,
         pools=pools,
         databases=databases,
         locks=rows,
-        routes=(Route("GET /", "route", on_loop, steps),),
+        routes=(Route("GET /", "route", on_loop, steps, (), NEVER, 0),),
         loads=load if isinstance(load, tuple) else (load,),
         drain_ns=drain_ns,
         streams=tuple(written.streams),
-        causes=contract.causes(pools, rows),
-        outcomes=contract.outcomes(pools, databases),
-        stations=contract.stations(server, pools, databases, rows),
     )

@@ -9,9 +9,9 @@ import pytest
 
 from simulator.distributions import Exponential
 from simulator.engines.reference import run
-from simulator.plan import NEVER, Load, LoadKind, Plan
+from simulator.plan import NEVER, LoadKind, Plan
 from simulator.workload import BLOCK, Workload
-from tests.plans import MILLISECOND, SECOND, Steps, burst, plan, poisson, pool
+from tests.plans import MILLISECOND, SECOND, Steps, burst, load, plan, poisson, pool
 
 MS = MILLISECOND
 
@@ -19,8 +19,8 @@ MS = MILLISECOND
 def case_of(size: int = 5, **kwargs) -> Plan:
     steps = Steps()
     query = steps.query(0, Exponential(10 * MS))
-    load = kwargs.pop("load", poisson(3000, (400, 1)))
-    return plan(steps, query, load=load, pools=(pool(size),), **kwargs)
+    source = kwargs.pop("load", poisson(3000, (400, 1)))
+    return plan(steps, query, load=source, pools=(pool(size),), **kwargs)
 
 
 def test_a_draw_does_not_depend_on_the_order_of_asking() -> None:
@@ -73,8 +73,8 @@ def test_poisson_arrivals_have_the_rate_and_exponential_gaps() -> None:
 
 
 def test_poisson_arrivals_stop_at_their_end() -> None:
-    load = Load(LoadKind.POISSON, 2**31, 10 * SECOND, (1000, 1), (0,), (1.0,))
-    at, _ = Workload(case_of(load=load)).arrivals()
+    stops = load(LoadKind.POISSON, until_ns=10 * SECOND, rate=(1000, 1))
+    at, _ = Workload(case_of(load=stops)).arrivals()
     assert at.max() < 10 * SECOND
     assert len(at) == pytest.approx(10_000, abs=5 * 100)
 
@@ -89,18 +89,18 @@ def test_poisson_arrivals_stop_at_their_end() -> None:
     ],
 )
 def test_constant_arrivals_are_exact(rate, count, until, expected) -> None:
-    load = Load(LoadKind.CONSTANT, count, until, rate, (0,), (1.0,))
-    assert Workload(case_of(load=load)).arrivals()[0].tolist() == expected
+    constant = load(LoadKind.CONSTANT, count, until, rate)
+    assert Workload(case_of(load=constant)).arrivals()[0].tolist() == expected
 
 
 def test_several_loads_are_merged_by_time_and_at_one_instant_by_their_order() -> None:
-    case = case_of(load=(burst(2), Load(LoadKind.CONSTANT, 3, NEVER, (1, 1), (0,), (1.0,))))
+    case = case_of(load=(burst(2), load(LoadKind.CONSTANT, 3, rate=(1, 1))))
     assert Workload(case).arrivals()[0].tolist() == [0, 0, 0, SECOND, 2 * SECOND]
 
 
 def test_routes_share_a_load_by_weight() -> None:
     n = 50_000
-    case = case_of(load=Load(LoadKind.BURST, n, NEVER, (0, 1), (0, 1, 2), (0.7, 0.2, 0.1)))
+    case = case_of(load=load(LoadKind.BURST, n, routes=(0, 1, 2), weights=(0.7, 0.2, 0.1)))
     _, route = Workload(dataclasses.replace(case, routes=case.routes * 3)).arrivals()
     for index, share in enumerate((0.7, 0.2, 0.1)):
         allowed = 5 * np.sqrt(share * (1 - share) / n)

@@ -9,10 +9,12 @@ the attempt, and a count of the events that this task has scheduled.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol
 
 from simulator.plan import (
     UNLIMITED,
+    Accelerator,
     Cause,
     Database,
     Plan,
@@ -20,6 +22,7 @@ from simulator.plan import (
     RowLock,
     Server,
     ServerKind,
+    Service,
     Station,
 )
 from simulator.trace import Trace
@@ -39,23 +42,61 @@ EVENTS_PER_INSTANT_MAX = 50_000_000
 TIME_MAX_NS = 2**61
 """The furthest instant that a run may reach, about 73 years."""
 
-# Causes, numbered alike in every plan.
-ACCEPT_QUEUE, EVENT_LOOP, THREADS, GIL = 0, 1, 2, 3  # waits
-FRAMEWORK, CPU, AWAIT, BLOCK = 4, 5, 6, 7  # holds
+# Causes, numbered alike in every plan: these, then those of each pool, and so on.
+ACCEPT_QUEUE, EVENT_LOOP, THREADS, GIL, CORE, BACKLOG, BACKOFF = range(7)  # waits
+FRAMEWORK, CPU, AWAIT, BLOCK, NETWORK, STREAM = range(7, 13)  # holds
 _FIXED_CAUSES = (
     Cause("wait", "accept queue"),
     Cause("wait", "event loop"),
     Cause("wait", "threads"),
     Cause("wait", "gil"),
+    Cause("wait", "core"),
+    Cause("wait", "backlog"),
+    Cause("wait", "backoff"),
     Cause("hold", "framework"),
     Cause("hold", "cpu"),
     Cause("hold", "await"),
     Cause("hold", "block"),
+    Cause("hold", "network"),
+    Cause("hold", "stream"),
 )
+_POOL_CAUSES = (("wait", "pool"), ("hold", "query"), ("hold", "connect"))
+_DATABASE_CAUSES = (("wait", "database cores"),)
+_LOCK_CAUSES = (("wait", "lock"),)
+_SERVICE_CAUSES = (
+    ("wait", "client"),
+    ("wait", "rate limit"),
+    ("wait", "service"),
+    ("hold", "call"),
+)
+_ACCELERATOR_CAUSES = (("wait", "batch"), ("hold", "accelerator"))
 
 # Outcomes, likewise.
 OK, IN_FLIGHT, NOT_STARTED = 0, 1, 2
-_FIXED_OUTCOMES = ("ok", "in_flight", "not_started")
+CLIENT_TIMEOUT, DEADLINE, CONNECT_TIMEOUT, LIMIT_CONCURRENCY, WORKER_TIMEOUT = range(3, 8)
+DEADLOCK_DETECTED, SERIALIZATION_FAILURE = 8, 9
+_FIXED_OUTCOMES = (
+    "ok",
+    "in_flight",
+    "not_started",
+    "client_timeout",
+    "deadline",
+    "connect_timeout",
+    "limit_concurrency",
+    "worker_timeout",
+    "deadlock_detected",
+    "serialization_failure",
+)
+_POOL_OUTCOMES = ("pool_timeout",)
+_DATABASE_OUTCOMES = ("too_many_connections", "database_error")
+_SERVICE_OUTCOMES = (
+    "client_pool_timeout",
+    "rate_limited",
+    "service_full",
+    "call_timeout",
+    "service_error",
+)
+_ACCELERATOR_OUTCOMES = ("accelerator_full", "accelerator_error")
 
 
 class LimitError(Exception):
@@ -74,6 +115,23 @@ class Engine(Protocol):
     ) -> Trace: ...
 
 
+class Parts(Protocol):
+    """What causes, outcomes and stations are made for: a plan, or one in the making."""
+
+    @property
+    def server(self) -> Server: ...
+    @property
+    def pools(self) -> tuple[Pool, ...]: ...
+    @property
+    def databases(self) -> tuple[Database, ...]: ...
+    @property
+    def locks(self) -> tuple[RowLock, ...]: ...
+    @property
+    def services(self) -> tuple[Service, ...]: ...
+    @property
+    def accelerators(self) -> tuple[Accelerator, ...]: ...
+
+
 def wait_for_pool(pool: int) -> int:
     """Index of the cause "waiting for a connection of this pool"."""
     return len(_FIXED_CAUSES) + 3 * pool
@@ -89,9 +147,44 @@ def hold_connect(pool: int) -> int:
     return len(_FIXED_CAUSES) + 3 * pool + 2
 
 
-def wait_for_lock(pools: int, lock: int) -> int:
-    """Index of the cause "waiting for this row lock", in a plan of so many pools."""
-    return len(_FIXED_CAUSES) + 3 * pools + lock
+def wait_for_database_core(parts: Parts, database: int) -> int:
+    """Index of the cause "waiting for a core of this database"."""
+    return len(_FIXED_CAUSES) + 3 * len(parts.pools) + database
+
+
+def wait_for_lock(parts: Parts, lock: int) -> int:
+    """Index of the cause "waiting for this row lock"."""
+    return wait_for_database_core(parts, len(parts.databases)) + lock
+
+
+def wait_for_client(parts: Parts, service: int) -> int:
+    """Index of the cause "waiting for a connection of the HTTP client to this service"."""
+    return wait_for_lock(parts, len(parts.locks)) + 4 * service
+
+
+def wait_for_rate_limit(parts: Parts, service: int) -> int:
+    """Index of the cause "held back by this service's rate limit"."""
+    return wait_for_client(parts, service) + 1
+
+
+def wait_for_service(parts: Parts, service: int) -> int:
+    """Index of the cause "waiting for a slot of this service"."""
+    return wait_for_client(parts, service) + 2
+
+
+def hold_call(parts: Parts, service: int) -> int:
+    """Index of the cause "being served by this service"."""
+    return wait_for_client(parts, service) + 3
+
+
+def wait_for_batch(parts: Parts, accelerator: int) -> int:
+    """Index of the cause "waiting for a device, or for the batch to fill"."""
+    return wait_for_client(parts, len(parts.services)) + 2 * accelerator
+
+
+def hold_accelerator(parts: Parts, accelerator: int) -> int:
+    """Index of the cause "in a batch on a device"."""
+    return wait_for_batch(parts, accelerator) + 1
 
 
 def pool_timeout(pool: int) -> int:
@@ -99,57 +192,128 @@ def pool_timeout(pool: int) -> int:
     return len(_FIXED_OUTCOMES) + pool
 
 
-def connection_refused(pools: int, database: int) -> int:
+def connection_refused(parts: Parts, database: int) -> int:
     """Index of the outcome "this database refused a connection"."""
-    return len(_FIXED_OUTCOMES) + pools + database
+    return len(_FIXED_OUTCOMES) + len(parts.pools) + 2 * database
 
 
-def causes(pools: tuple[Pool, ...], locks: tuple[RowLock, ...]) -> tuple[Cause, ...]:
+def database_error(parts: Parts, database: int) -> int:
+    """Index of the outcome "this database was out"."""
+    return connection_refused(parts, database) + 1
+
+
+def service_outcome(parts: Parts, service: int, reason: str) -> int:
+    """Index of the outcome of a call that failed, by its reason.
+
+    Raises
+    ------
+    ValueError
+        If there is no such reason.
+    """
+    first = connection_refused(parts, len(parts.databases))
+    return first + len(_SERVICE_OUTCOMES) * service + _SERVICE_OUTCOMES.index(reason)
+
+
+def accelerator_outcome(parts: Parts, accelerator: int, reason: str) -> int:
+    """Index of the outcome of a prediction that failed, by its reason.
+
+    Raises
+    ------
+    ValueError
+        If there is no such reason.
+    """
+    first = connection_refused(parts, len(parts.databases))
+    first += len(_SERVICE_OUTCOMES) * len(parts.services)
+    return first + len(_ACCELERATOR_OUTCOMES) * accelerator + _ACCELERATOR_OUTCOMES.index(reason)
+
+
+def numbered(plan: Plan) -> Plan:
+    """The plan with the causes, outcomes and stations that its parts make."""
+    return replace(plan, causes=causes(plan), outcomes=outcomes(plan), stations=stations(plan))
+
+
+def causes(parts: Parts) -> tuple[Cause, ...]:
     """All causes of a plan, in their order."""
-    out = list(_FIXED_CAUSES)
-    for pool in pools:
-        out += [
-            Cause("wait", f"pool:{pool.label}"),
-            Cause("hold", f"query:{pool.label}"),
-            Cause("hold", f"connect:{pool.label}"),
-        ]
-    return tuple(out + [Cause("wait", f"lock:{lock.label}") for lock in locks])
-
-
-def outcomes(pools: tuple[Pool, ...], databases: tuple[Database, ...]) -> tuple[str, ...]:
-    """All outcomes of a plan, in their order."""
-    return (
-        *_FIXED_OUTCOMES,
-        *(f"pool_timeout:{pool.label}" for pool in pools),
-        *(f"too_many_connections:{database.label}" for database in databases),
+    groups = (
+        (parts.pools, _POOL_CAUSES),
+        (parts.databases, _DATABASE_CAUSES),
+        (parts.locks, _LOCK_CAUSES),
+        (parts.services, _SERVICE_CAUSES),
+        (parts.accelerators, _ACCELERATOR_CAUSES),
     )
+    out = list(_FIXED_CAUSES)
+    for members, kinds in groups:
+        out += [Cause(kind, f"{word}:{m.label}") for m in members for kind, word in kinds]
+    return tuple(out)
 
 
-def stations(
-    server: Server,
-    pools: tuple[Pool, ...],
-    databases: tuple[Database, ...],
-    locks: tuple[RowLock, ...],
-) -> tuple[Station, ...]:
-    """All stations of a plan, in plan order: by process, then the shared ones."""
+def outcomes(parts: Parts) -> tuple[str, ...]:
+    """All outcomes of a plan, in their order."""
+    groups = (
+        (parts.pools, _POOL_OUTCOMES),
+        (parts.databases, _DATABASE_OUTCOMES),
+        (parts.services, _SERVICE_OUTCOMES),
+        (parts.accelerators, _ACCELERATOR_OUTCOMES),
+    )
+    out = list(_FIXED_OUTCOMES)
+    for members, reasons in groups:
+        out += [f"{reason}:{m.label}" for m in members for reason in reasons]
+    return tuple(out)
+
+
+def stations(parts: Parts) -> tuple[Station, ...]:
+    """All stations of a plan, in plan order: by instance and process, then the shared ones."""
+    server = parts.server
     out: list[Station] = []
-    if server.kind is ServerKind.SYNC:
-        out.append(Station("workers", "workers", 0, server.workers, ACCEPT_QUEUE))
-    for process in range(server.workers):
-        if server.kind is ServerKind.THREADS:
-            out.append(Station("threads", "threads", process, server.threads, ACCEPT_QUEUE))
-        if server.kind is ServerKind.ASGI:
-            out.append(Station("event loop", "event loop", process, 1, EVENT_LOOP))
-            out.append(Station("threads", "threads", process, server.threads, THREADS))
-        if server.gil:
-            out.append(Station("gil", "gil", process, 1, GIL))
-        for i, pool in enumerate(pools):
-            slots = min(pool.size + pool.overflow, UNLIMITED)
-            out.append(Station("pool", f"pool {pool.label}", process, slots, wait_for_pool(i)))
-    for i, lock in enumerate(locks):
-        out.append(Station("lock", f"lock {lock.label}", 0, 1, wait_for_lock(len(pools), i)))
-    for database in databases:
+    for instance in range(server.instances):
+        if server.cores < UNLIMITED:
+            out.append(Station("cores", "cores", instance, server.cores, CORE))
+        if server.kind is ServerKind.SYNC:
+            out.append(Station("workers", "workers", instance, server.workers, ACCEPT_QUEUE))
+        for worker in range(server.workers):
+            out += _of_process(parts, instance * server.workers + worker)
+    for i, lock in enumerate(parts.locks):
+        cause = wait_for_lock(parts, i)
+        out.append(Station("lock", f"lock {lock.label}", 0, lock.keys, cause))
+    for i, database in enumerate(parts.databases):
         # A database refuses instead of queueing: a visit is an open connection.
         label = f"database {database.label}"
         out.append(Station("database", label, 0, database.connections, ACCEPT_QUEUE))
+        if database.cores < UNLIMITED:
+            cause = wait_for_database_core(parts, i)
+            label = f"database cores {database.label}"
+            out.append(Station("cores", label, 0, database.cores, cause))
+    for i, service in enumerate(parts.services):
+        if service.limits:
+            # It has no slots: a visit is the wait for being let through.
+            cause = wait_for_rate_limit(parts, i)
+            out.append(Station("rate limit", f"rate limit {service.label}", 0, UNLIMITED, cause))
+        cause = wait_for_service(parts, i)
+        out.append(Station("service", f"service {service.label}", 0, service.concurrency, cause))
+    for i, accelerator in enumerate(parts.accelerators):
+        # A slot is a place in a batch: device · batch_max + place.
+        size = min(accelerator.count * accelerator.batch_max, UNLIMITED)
+        label = f"accelerator {accelerator.label}"
+        out.append(Station("accelerator", label, 0, size, wait_for_batch(parts, i)))
     return tuple(out)
+
+
+def _of_process(parts: Parts, process: int) -> list[Station]:
+    server = parts.server
+    out: list[Station] = []
+    if server.kind is ServerKind.THREADS:
+        out.append(Station("threads", "threads", process, server.threads, ACCEPT_QUEUE))
+    if server.kind is ServerKind.ASGI:
+        out.append(Station("event loop", "event loop", process, 1, EVENT_LOOP))
+        out.append(Station("threads", "threads", process, server.threads, THREADS))
+    if server.gil:
+        out.append(Station("gil", "gil", process, 1, GIL))
+    for i, pool in enumerate(parts.pools):
+        slots = min(pool.size + pool.overflow, UNLIMITED)
+        out.append(Station("pool", f"pool {pool.label}", process, slots, wait_for_pool(i)))
+    for i, service in enumerate(parts.services):
+        if service.connections < UNLIMITED:
+            label = f"client {service.label}"
+            cause = wait_for_client(parts, i)
+            out.append(Station("client", label, process, service.connections, cause))
+    return out

@@ -242,14 +242,14 @@ class StepRunner:
         if isinstance(error, PoolTimeout):
             return Failed(contract.pool_timeout(pool))
         database = self.plan.pools[pool].database
-        return Failed(contract.connection_refused(len(self.plan.pools), database))
+        return Failed(contract.connection_refused(self.plan, database))
 
     def _lock(self, task: Task, step: Lock) -> Steps:
         held = task.transactions[-1]
         if any(lock == step.lock for lock, _ in held):
             return
         visit = task.queue(self.wiring.lock_station[step.lock])
-        cause = contract.wait_for_lock(len(self.plan.pools), step.lock)
+        cause = contract.wait_for_lock(self.plan, step.lock)
         event = self.locks[step.lock].acquire()
         yield from self._acquire(task, visit, event, cause, step.frees_loop, soon=False)
         held.append((step.lock, visit))

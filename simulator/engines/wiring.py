@@ -57,9 +57,8 @@ class Wiring:
         self.recorder = Recorder(plan, self.clock, self.arrival, self.route)
         self.databases = [Database(self.clock, d.connections) for d in plan.databases]
         self.locks = [RowLock(self.clock) for _ in plan.locks]
-        first_database = len(plan.stations) - len(plan.databases)
-        self.database_station = range(first_database, len(plan.stations))
-        self.lock_station = range(first_database - len(plan.locks), first_database)
+        self.database_station = self._stations("database")
+        self.lock_station = self._stations("lock")
         self.workers = SyncWorkers(self.clock, plan.server.workers)
         self.started = True
         self.processes = self._processes()
@@ -74,6 +73,9 @@ class Wiring:
         """Write down that a database connection was closed."""
         if pool.database != NO_DATABASE:
             self.recorder.closed(self.database_station[pool.database], connection.backend)
+
+    def _stations(self, kind: str) -> list[int]:
+        return [i for i, station in enumerate(self.plan.stations) if station.kind == kind]
 
     def _processes(self) -> list[Process]:
         server = self.plan.server

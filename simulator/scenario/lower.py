@@ -30,18 +30,19 @@ Document = dict[str, Any]
 
 _KINDS = {"sync": p.ServerKind.SYNC, "threads": p.ServerKind.THREADS, "asgi": p.ServerKind.ASGI}
 _ACCEPTS = {"round_robin": p.Accept.ROUND_ROBIN, "random": p.Accept.RANDOM}
+_NO_RETRIES = p.Retries(())
 _ARRIVALS = {"poisson": p.LoadKind.POISSON, "constant": p.LoadKind.CONSTANT}
 
 
 def lower(document: Document) -> p.Plan:
     """The plan of a resolved document that has been checked."""
     databases = tuple(
-        p.Database(name, entry["max_connections"] - entry["reserved"])
+        p.Database(name, entry["max_connections"] - entry["reserved"], p.UNLIMITED, p.NEVER)
         for name, entry in document["databases"].items()
     )
     names = list(document["databases"])
     pools = tuple(_pool(name, entry, names) for name, entry in document["pools"].items())
-    locks = tuple(p.RowLock(name) for name in document["locks"])
+    locks = tuple(p.RowLock(name, 1, p.NO_STREAM, False) for name in document["locks"])
     streams: list[p.TimeStream] = []
     routes = tuple(
         _Lowering(document, streams).route(name, entry)
@@ -49,21 +50,26 @@ def lower(document: Document) -> p.Plan:
     )
     server = _server(document["server"], routes)
     loads, drain_ns = _loads(document)
-    return p.Plan(
+    plan = p.Plan(
         name=document["name"],
         seed=document["seed"],
         server=server,
         pools=pools,
         databases=databases,
         locks=locks,
+        services=(),
+        accelerators=(),
+        faults=(),
+        client=p.Client(p.NEVER, _NO_RETRIES, p.NO_STREAM, 0, 0),
         routes=routes,
         loads=loads,
         drain_ns=drain_ns,
         streams=tuple(streams),
-        causes=contract.causes(pools, locks),
-        outcomes=contract.outcomes(pools, databases),
-        stations=contract.stations(server, pools, databases, locks),
+        causes=(),
+        outcomes=(),
+        stations=(),
     )
+    return contract.numbered(plan)
 
 
 def distribution(time: Any) -> Distribution:
@@ -129,6 +135,14 @@ def _server(entry: Document, routes: Sequence[p.Route]) -> p.Server:
         switch_interval_ns=parse_duration(entry.get("switch_interval", presets.SWITCH_INTERVAL)),
         gil_takes_per_turn=presets.GIL_TAKES[entry.get("loop", "uvloop")],
         overheads=p.Overheads(**overheads),
+        instances=1,
+        balancer=p.Balancer.ROUND_ROBIN,
+        cores=p.UNLIMITED,
+        backlog=p.UNLIMITED,
+        limit_concurrency=p.UNLIMITED,
+        timeout_ns=p.NEVER,
+        connection_bytes=0,
+        thread_bytes=0,
     )
 
 
@@ -175,6 +189,13 @@ def _load(entry: Document, routes: list[int], weights: list[float]) -> p.Load:
         rate=rate,
         routes=tuple(routes),
         weights=tuple(weight / sum(weights) for weight in weights),
+        cv=0.0,
+        stages=(),
+        evenly=False,
+        recorded=(),
+        users=0,
+        think=p.NO_STREAM,
+        ramp_ns=0,
     )
 
 
@@ -200,7 +221,7 @@ class _Lowering:
     def route(self, name: str, entry: Document) -> p.Route:
         on_loop = entry["handler"] == "async def"
         steps = self.steps(entry["steps"], f"routes.{name}.steps", _Code(on_loop))
-        return p.Route(entry.get("path", name), name, on_loop, steps)
+        return p.Route(entry.get("path", name), name, on_loop, steps, (), p.NEVER, 0)
 
     def steps(self, steps: list[Document], path: str, code: _Code) -> tuple[p.Step, ...]:
         return tuple(self._step(step, f"{path}[{i}]", code) for i, step in enumerate(steps))
@@ -219,10 +240,10 @@ class _Lowering:
         if name == "with":
             pool = step["with"]
             inner = self.steps(step["do"], f"{path}.do", code.holding(pool))
-            return p.With(self._pool(pool), inner, self._frees(pool, code))
+            return p.With(self._pool(pool), inner, self._frees(pool, code), False, _NO_RETRIES)
         if name == "lock":
             lock = list(self.document["locks"]).index(step["lock"])
-            return p.Lock(lock, self._frees(code.held[-1], code))
+            return p.Lock(lock, self._frees(code.held[-1], code), False)
         if name == "gather":
             return self._gather(step["gather"], path, code)
         in_thread = _Code(False, code.held)
@@ -233,7 +254,7 @@ class _Lowering:
         pool, frees = self._pool(name), self._frees(name, code)
         time = self._time(f"{path}.time", step["time"])
         wait = p.Wait(time, contract.hold_query(pool), frees)
-        return wait if name in code.held else p.With(pool, (wait,), frees)
+        return wait if name in code.held else p.With(pool, (wait,), frees, False, _NO_RETRIES)
 
     def _gather(self, branches: list[list[Document]], path: str, code: _Code) -> p.Gather:
         out = []

@@ -12,11 +12,8 @@ from simulator.engines import contract
 from simulator.plan import (
     NEVER,
     NO_DATABASE,
-    Accept,
     Database,
     Load,
-    LoadKind,
-    Overheads,
     Plan,
     Pool,
     Route,
@@ -29,17 +26,14 @@ from simulator.plan import (
     With,
 )
 from simulator.trace import NOT_FINISHED, NOT_GRANTED, Stuck, Trace, Visits
+from tests import plans
 
 S = 1_000_000_000
 MS = 1_000_000
-IDEAL = Overheads(0, 0, 0, 0, 0, 0, 0, 0)
 
 
 def asgi(workers: int = 1, threads: int = 40, kind: ServerKind = ServerKind.ASGI) -> Server:
-    weights = (1 / workers,) * workers
-    return Server(
-        kind, workers, threads, Accept.ROUND_ROBIN, weights, False, False, 5_000_000, 2, IDEAL
-    )
+    return plans.server(kind, workers, threads)
 
 
 def pool(size: int = 2, *, overflow: int = 0, timeout_ns: int = NEVER, **options: int) -> Pool:
@@ -50,7 +44,7 @@ def pool(size: int = 2, *, overflow: int = 0, timeout_ns: int = NEVER, **options
 
 def query(on_loop: bool = True, frees_loop: bool = True) -> tuple[Step, ...]:
     wait = Wait(0, contract.hold_query(0), frees_loop and on_loop)
-    return (With(0, (wait,), frees_loop and on_loop),)
+    return (With(0, (wait,), frees_loop and on_loop, False, plans.NO_RETRIES),)
 
 
 def plan(
@@ -67,27 +61,22 @@ def plan(
     routes: tuple[Route, ...] | None = None,
     seed: int = 0,
 ) -> Plan:
-    burst = Load(LoadKind.BURST, count, NEVER, (0, 1), (0,), (1.0,))
     steps = query(on_loop) if steps is None else steps
-    server = server or asgi()
     pools = (pool(),) if pools is None else pools
     streams = tuple(
         TimeStream(f"routes.get_user.steps[{i}].time", time) for i, time in enumerate(times)
     )
-    return Plan(
+    only = Route("GET /user", "get_user", on_loop, steps, (), NEVER, 0)
+    return plans.of_parts(
         name="small",
         seed=seed,
-        server=server,
+        server=server or asgi(),
         pools=pools,
         databases=databases,
         locks=locks,
-        routes=routes or (Route("GET /user", "get_user", on_loop, steps),),
-        loads=loads if loads is not None else (burst,),
-        drain_ns=NEVER,
+        routes=routes or (only,),
+        loads=loads if loads is not None else (plans.burst(count),),
         streams=streams,
-        causes=contract.causes(pools, locks),
-        outcomes=contract.outcomes(pools, databases),
-        stations=contract.stations(server, pools, databases, locks),
     )
 
 

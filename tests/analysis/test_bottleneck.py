@@ -13,10 +13,8 @@ from simulator.distributions import Constant, Exponential
 from simulator.engines import contract
 from simulator.plan import (
     NEVER,
+    NO_STREAM,
     Cpu,
-    Database,
-    Load,
-    LoadKind,
     Lock,
     Plan,
     RowLock,
@@ -26,6 +24,7 @@ from simulator.plan import (
 )
 from simulator.trace import Stuck, Trace
 from tests.analysis.handmade import MS, Rows, S, asgi, burst, plan, pool, query
+from tests.plans import NO_RETRIES, database, poisson
 
 BLOCK = (Wait(0, contract.BLOCK, False),)
 
@@ -157,12 +156,16 @@ def test_the_gil() -> None:
 
 
 def test_a_row_lock() -> None:
-    lock = (Lock(0, True), Wait(0, contract.hold_query(0), True))
-    small = plan(steps=(With(0, lock, True),), locks=(RowLock("row"),), times=(Constant(10 * MS),))
+    lock = (Lock(0, True, False), Wait(0, contract.hold_query(0), True))
+    small = plan(
+        steps=(With(0, lock, True, False, NO_RETRIES),),
+        locks=(RowLock("row", 1, NO_STREAM, False),),
+        times=(Constant(10 * MS),),
+    )
     rows = Rows(small)
     for i in range(2):
         waited = 0.01 * i
-        rows.request(0, waited + 0.01, {contract.wait_for_lock(1, 0): waited})
+        rows.request(0, waited + 0.01, {contract.wait_for_lock(rows.plan, 0): waited})
         rows.visit("pool db", i, 0, 0, waited + 0.01, work=0.01)
         rows.visit("lock row", i, 0, waited, waited + 0.01)
     found = find(small, rows.trace())
@@ -190,7 +193,7 @@ def test_the_pool_of_the_busiest_worker() -> None:
 
 
 def test_a_pool_that_its_database_lets_grow_no_further() -> None:
-    small = plan(server=asgi(2), pools=(pool(1, database=0),), databases=(Database("pg", 3),))
+    small = plan(server=asgi(2), pools=(pool(1, database=0),), databases=(database(3),))
     assert _workers(small).override == "routes.get_user.steps[0].time=2.5s"
 
 
@@ -218,15 +221,13 @@ def test_a_pool_and_its_timeout() -> None:
 
 
 def test_a_database_that_refuses() -> None:
-    small = plan(
-        server=asgi(2), pools=(pool(2, min=0, database=0),), databases=(Database("pg", 3),)
-    )
+    small = plan(server=asgi(2), pools=(pool(2, min=0, database=0),), databases=(database(3),))
     rows = Rows(small)
     for i in range(3):
         rows.request(0, 5, process=i % 2)
         rows.visit("pool db", i, 0, 0, 5, process=i % 2)
     for _ in range(7):
-        rows.request(0, 0, outcome=contract.connection_refused(1, 0))
+        rows.request(0, 0, outcome=contract.connection_refused(rows.plan, 0))
     found = find(small, rows.trace())
     assert found.sentence == "database pg: 3 connections for applications; 7 of 10 refused."
     assert found.insight == (
@@ -236,7 +237,7 @@ def test_a_database_that_refuses() -> None:
 
 
 def test_a_service_that_does_not_start() -> None:
-    small = plan(server=asgi(2), pools=(pool(2, database=0),), databases=(Database("pg", 3),))
+    small = plan(server=asgi(2), pools=(pool(2, database=0),), databases=(database(3),))
     rows = Rows(small)
     rows.request(0, 0, outcome=contract.NOT_STARTED)
     assert find(small, rows.trace()).sentence == (
@@ -344,8 +345,7 @@ def test_percentiles_of_random_runs_want_samples() -> None:
 
 
 def test_percentiles_of_a_poisson_load_want_samples_and_those_of_a_burst_do_not() -> None:
-    load = Load(LoadKind.POISSON, 6, NEVER, (1, 1), (0,), (1.0,))
-    poisson = plan(loads=(load,))
-    trace = burst(poisson)
-    assert [f.code for f in run_findings(poisson, trace, summarize(poisson, trace))] == ["SIM111"]
+    random = plan(loads=(poisson(6, (1, 1)),))
+    trace = burst(random)
+    assert [f.code for f in run_findings(random, trace, summarize(random, trace))] == ["SIM111"]
     assert run_findings(plan(), trace, summarize(plan(), trace)) == ()

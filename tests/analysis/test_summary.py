@@ -9,8 +9,9 @@ from simulator.analysis.exact import exact_sum, nearest_rank
 from simulator.analysis.resources import Resource, steps_of
 from simulator.analysis.summary import Spent, summarize
 from simulator.engines import contract
-from simulator.plan import UNLIMITED, Database
+from simulator.plan import UNLIMITED
 from tests.analysis.handmade import Rows, S, asgi, burst, plan, pool
+from tests.plans import database
 
 
 def test_six_at_once_on_a_pool_of_two() -> None:
@@ -44,8 +45,8 @@ def test_times_count_from_the_first_arrival() -> None:
 
 
 def test_failures_are_counted_by_reason_and_kept_out_of_the_latency() -> None:
-    small = plan(pools=(pool(2, timeout_ns=3 * S, database=0),), databases=(Database("pg", 97),))
-    timeout, refused = contract.pool_timeout(0), contract.connection_refused(1, 0)
+    small = plan(pools=(pool(2, timeout_ns=3 * S, database=0),), databases=(database(97),))
+    timeout, refused = contract.pool_timeout(0), contract.connection_refused(small, 0)
     rows = Rows(small)
     rows.request(0, 5)
     for _ in range(2):
@@ -116,7 +117,7 @@ def test_processes_are_added_up_but_their_queues_are_not() -> None:
 
 
 def test_a_visit_of_the_process_itself_is_busy_time_but_no_wait() -> None:
-    rows = Rows(plan(pools=(pool(2, database=0),), databases=(Database("pg", 2),)))
+    rows = Rows(plan(pools=(pool(2, database=0),), databases=(database(2),)))
     rows.request(0, 4)
     rows.visit("database pg", -1, 0, 0, 4)
     rows.visit("database pg", 0, 2, 2, 4)
@@ -125,7 +126,7 @@ def test_a_visit_of_the_process_itself_is_busy_time_but_no_wait() -> None:
 
 
 def test_a_hold_before_the_first_arrival_does_not_count() -> None:
-    rows = Rows(plan(pools=(pool(2, database=0),), databases=(Database("pg", 1),)))
+    rows = Rows(plan(pools=(pool(2, database=0),), databases=(database(1),)))
     rows.request(6, 10)
     rows.visit("database pg", -1, 0, 0, 8)
     rows.visit("database pg", 0, 9, 9, 10)

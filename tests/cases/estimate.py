@@ -40,9 +40,7 @@ def percentile(values: FloatArray, p: float, batches: int) -> Estimate:
     return by_batches(values, batches, lambda batch: float(np.percentile(batch, p)))
 
 
-def by_batches(
-    values: FloatArray, batches: int, figure: Callable[[FloatArray], float]
-) -> Estimate:
+def by_batches(values: FloatArray, batches: int, figure: Callable[[FloatArray], float]) -> Estimate:
     """A figure of all values; its half-width from the figures of so many equal batches."""
     parts = [figure(batch) for batch in np.array_split(values, batches)]
     return Estimate(figure(values), half_width(parts))

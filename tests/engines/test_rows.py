@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from simulator.engines.reference import run
-from simulator.plan import Database, Plan, ServerKind
+from simulator.plan import Plan, ServerKind
 from simulator.trace import first_difference
 from simulator.workload import Workload
 from tests import invariants
-from tests.plans import SECOND, Steps, burst, plan, pool, sqlalchemy
+from tests.plans import SECOND, Steps, burst, database, plan, pool, sqlalchemy
 
 S = SECOND
-POSTGRESQL = (Database("pg", 97),)
+POSTGRESQL = (database(97),)
 
 
 def row(*, on_loop: bool = True, blocking: bool = False, time: int = 5 * S, **kwargs) -> Plan:

@@ -8,11 +8,11 @@ import pytest
 
 from simulator.engines import contract
 from simulator.engines.reference import run
-from simulator.plan import NEVER, Accept, Database, Load, LoadKind, Plan, ServerKind
+from simulator.plan import Accept, LoadKind, Plan, ServerKind
 from simulator.trace import Trace
 from simulator.workload import Workload
 from tests import invariants
-from tests.plans import MILLISECOND, Steps, burst, plan, pool
+from tests.plans import MILLISECOND, Steps, burst, database, load, plan, pool
 
 MS = MILLISECOND
 
@@ -328,8 +328,8 @@ def test_without_a_gil_they_do_not() -> None:
 
 def test_a_drained_run_leaves_its_rest_in_flight() -> None:
     steps = Steps()
-    load = Load(LoadKind.CONSTANT, 2**31, 20 * MS, (100, 1), (0,), (1.0,))
-    case = plan(steps, steps.query(0, 30 * MS), load=load, pools=(pool(1),), drain_ns=15 * MS)
+    source = load(LoadKind.CONSTANT, until_ns=20 * MS, rate=(100, 1))
+    case = plan(steps, steps.query(0, 30 * MS), load=source, pools=(pool(1),), drain_ns=15 * MS)
     trace = run(case, Workload(case))
     invariants.check(case, trace, Workload(case))
     assert trace.arrival_ns.tolist() == [0, 10 * MS]
@@ -345,7 +345,7 @@ def test_connections_of_a_database_are_visits() -> None:
         steps.query(0, 10 * MS),
         load=burst(3),
         pools=(pool(0, overflow=5, min=0, database=0),),
-        databases=(Database("pg", 2),),
+        databases=(database(2),),
     )
     trace = traced(case, [0, 1, 2])
     assert [trace.outcomes[i] for i in trace.outcome] == ["ok", "ok", "too_many_connections:pg"]
@@ -375,7 +375,7 @@ def test_ctrl_c_keeps_what_was_done() -> None:
     case = plan(
         steps,
         steps.sleep(MS),
-        load=Load(LoadKind.CONSTANT, 10_000, NEVER, (1000, 1), (0,), (1.0,)),
+        load=load(LoadKind.CONSTANT, 10_000, rate=(1000, 1)),
     )
 
     def interrupts(arrived: int) -> None:

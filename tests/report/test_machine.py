@@ -12,6 +12,7 @@ import pytest
 from simulator.analysis.bottleneck import bottleneck
 from simulator.analysis.summary import summarize
 from simulator.analysis.verdicts import evaluate
+from simulator.engines import contract
 from simulator.plan import UNLIMITED, Plan
 from simulator.report import files, machine
 from simulator.thresholds import parse
@@ -161,7 +162,7 @@ def _rows(path: Path) -> list[dict[str, str]]:
 
 def test_the_files_hold_every_request_and_every_visit(tmp_path: Path) -> None:
     rows = Rows(plan())
-    rows.request(0, 5.001, {9: 5.001})
+    rows.request(0, 5.001, {contract.hold_query(0): 5.001})
     rows.request(1e-9, None)
     rows.visit("pool db", 0, 0, 0, 5.001)
     rows.visit("pool db", 1, 1e-9, None, 7)

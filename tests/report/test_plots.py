@@ -12,10 +12,11 @@ from matplotlib.figure import Figure
 from simulator.analysis.bottleneck import bottleneck
 from simulator.analysis.summary import summarize
 from simulator.engines import contract
-from simulator.plan import Database, Plan, Route
+from simulator.plan import Plan
 from simulator.report import plots
 from simulator.trace import Trace
 from tests.analysis.handmade import Rows, asgi, burst, plan, pool
+from tests.plans import database, route
 
 NAMES = ["staircase", "percentiles", "ecdf", "timeline", "queues", "utilisation"]
 
@@ -90,7 +91,7 @@ def _in_flight() -> Rows:
 
 
 def _refused() -> Rows:
-    rows = Rows(plan(pools=(pool(2, database=0),), databases=(Database("pg", 1),)))
+    rows = Rows(plan(pools=(pool(2, database=0),), databases=(database(1),)))
     rows.request(0, 0, outcome=contract.NOT_STARTED)
     return rows
 
@@ -122,10 +123,10 @@ def test_a_single_request_has_pictures(tmp_path: Path) -> None:
     "name", ["$x_{$ cost \\frac", "<script>&amp;", "\x1b[31m\x00", "\U0001f600"]
 )
 def test_a_name_is_a_name_and_not_a_formula(tmp_path: Path, name: str) -> None:
-    routes = tuple(Route(label, label, True, ()) for label in (name, "other"))
+    routes = tuple(route(label) for label in (name, "other"))
     rows = Rows(plan(routes=routes))
-    for route in (0, 1):
-        rows.request(0, 5, route=route)
+    for index in (0, 1):
+        rows.request(0, 5, route=index)
     with matplotlib.rc_context({"svg.fonttype": "none"}):
         paths = write(tmp_path, rows.plan, rows.trace())
     text = paths[2].read_text(encoding="utf-8")

@@ -10,7 +10,7 @@ from simulator.analysis.bottleneck import bottleneck
 from simulator.analysis.summary import summarize
 from simulator.analysis.verdicts import evaluate
 from simulator.engines import contract
-from simulator.plan import NEVER, Load, LoadKind, Plan, Route, ServerKind
+from simulator.plan import NEVER, LoadKind, Plan, Route, ServerKind
 from simulator.report.terminal import (
     load_words,
     reliable_percentile_ns,
@@ -21,6 +21,7 @@ from simulator.report.terminal import (
 from simulator.thresholds import parse
 from simulator.trace import Trace
 from tests.analysis.handmade import MS, Rows, S, asgi, burst, plan, pool
+from tests.plans import load, route
 
 
 @dataclass(frozen=True)
@@ -101,10 +102,10 @@ def test_a_percentile_is_shown_if_a_sample_is_beyond_it_and_half_are_ok(
 
 
 def test_several_routes_have_a_total() -> None:
-    routes = tuple(Route(name, name, True, ()) for name in ("read", "write"))
+    routes = tuple(route(name) for name in ("read", "write"))
     rows = Rows(plan(routes=routes))
-    for route in (0, 0, 1):
-        rows.request(0, 1 + route, route=route)
+    for index in (0, 0, 1):
+        rows.request(0, 1 + index, route=index)
     lines = page(rows.plan, rows.trace()).splitlines()
     at = next(i for i, line in enumerate(lines) if "REQUESTS" in line)
     assert [line.split()[:3] for line in lines[at + 1 : at + 4]] == [
@@ -132,8 +133,8 @@ def test_a_run_that_is_not_complete_says_so_at_the_top(ended: str, text: str) ->
 
 
 def test_a_name_cannot_forge_lines_or_move_the_cursor() -> None:
-    route = Route("GET /\x1b[2J\nBOTTLENECK  none", "get_user", True, ())
-    small = plan(routes=(route,))
+    named = Route("GET /\x1b[2J\nBOTTLENECK  none", "get_user", True, (), (), NEVER, 0)
+    small = plan(routes=(named,))
     text = page(small, burst(small))
     assert "\x1b" not in text
     assert "GET /?[2J?BOTTLENECK  none" in text
@@ -159,9 +160,9 @@ def test_the_server_in_words() -> None:
 
 def test_the_load_in_words() -> None:
     loads = (
-        Load(LoadKind.BURST, 1, NEVER, (0, 1), (0,), (1.0,)),
-        Load(LoadKind.POISSON, 10**7, 180 * S, (200, 1), (0,), (1.0,)),
-        Load(LoadKind.CONSTANT, 500, NEVER, (3, 2), (0,), (1.0,)),
+        load(LoadKind.BURST, 1),
+        load(LoadKind.POISSON, 10**7, 180 * S, (200, 1)),
+        load(LoadKind.CONSTANT, 500, rate=(3, 2)),
     )
     assert load_words(plan(loads=loads)) == (
         "1 request at once + 200/s poisson for 180s + 1.5/s constant, 500 requests"

@@ -19,12 +19,18 @@ from simulator.plan import (
     Lock,
     Plan,
     Pool,
+    Retries,
     ServerKind,
+    Step,
     ToThread,
     Wait,
     With,
 )
 from simulator.scenario import loads
+
+
+def taking(pool: int, steps: tuple[Step, ...], frees_loop: bool) -> With:
+    return With(pool, steps, frees_loop, False, Retries(()))
 
 
 def plan(steps: str, handler: str = "async def", rest: str = "", **sections: str) -> Plan:
@@ -38,7 +44,7 @@ def plan(steps: str, handler: str = "async def", rest: str = "", **sections: str
 
 def test_query_takes_a_connection_for_its_time() -> None:
     made = plan("[{query: db, time: 5s}]")
-    assert made.routes[0].steps == (With(0, (Wait(0, contract.hold_query(0), True),), True),)
+    assert made.routes[0].steps == (taking(0, (Wait(0, contract.hold_query(0), True),), True),)
     assert made.streams[0].name == "routes.a.steps[0].time"
     assert made.streams[0].distribution == Constant(5 * 10**9)
 
@@ -46,12 +52,12 @@ def test_query_takes_a_connection_for_its_time() -> None:
 def test_query_inside_with_uses_the_held_connection() -> None:
     made = plan("[{with: db, do: [{lock: row}, {query: db, time: 5s}, {query: slow, time: 1s}]}]")
     assert made.routes[0].steps == (
-        With(
+        taking(
             0,
             (
-                Lock(0, True),
+                Lock(0, True, False),
                 Wait(0, contract.hold_query(0), True),
-                With(1, (Wait(1, contract.hold_query(1), False),), False),
+                taking(1, (Wait(1, contract.hold_query(1), False),), False),
             ),
             True,
         ),
@@ -63,7 +69,7 @@ def test_nothing_frees_the_loop_in_def() -> None:
     assert not made.routes[0].on_loop
     assert made.routes[0].steps == (
         Wait(0, contract.BLOCK, False),
-        With(0, (Wait(1, contract.hold_query(0), False),), False),
+        taking(0, (Wait(1, contract.hold_query(0), False),), False),
     )
 
 
@@ -85,7 +91,7 @@ def test_to_thread_frees_nothing_inside() -> None:
     assert made.routes[0].steps == (
         ToThread(
             (
-                With(0, (Wait(0, contract.hold_query(0), False),), False),
+                taking(0, (Wait(0, contract.hold_query(0), False),), False),
                 Cpu(1, contract.CPU, False),
             )
         ),
