@@ -13,8 +13,9 @@ import simpy
 from models.clock import Livelock, Steps
 from simulator.engines import contract
 from simulator.engines.contract import FRAMEWORK, NOT_STARTED, OK, PHASE_ARRIVAL
+from simulator.engines.failed import Failed
 from simulator.engines.recorder import Task
-from simulator.engines.steps import Failed, StepRunner
+from simulator.engines.steps import StepRunner
 from simulator.engines.wiring import Process, Wiring
 from simulator.plan import NEVER, Accept, Plan, ServerKind
 from simulator.trace import Trace
@@ -141,15 +142,17 @@ class _Run:
     # The three servers.
 
     def _in_worker(self, task: Task) -> Steps:
-        visit = task.queue(0)
-        slot = yield self.wiring.workers.acquire()
+        instance = 0
+        workers = self.wiring.workers[instance]
+        visit = task.queue(self.wiring.stations("workers", instance)[0])
+        slot = yield workers.acquire()
         task.book(contract.ACCEPT_QUEUE)
         task.granted(visit, slot)
-        task.process = slot
+        task.process = instance * self.plan.server.workers + slot
         outcome = yield from self._handle(task, self.plan.server.overheads.worker_ns)
         self.recorder.finish(task, outcome)
         task.released(visit)
-        self.wiring.workers.release(slot)
+        workers.release(slot)
 
     def _in_server_thread(self, task: Task) -> Steps:
         process = self._accept(task)

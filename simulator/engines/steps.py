@@ -11,21 +11,21 @@ from typing import Any
 
 import simpy
 
-from models import GIL, PoolTimeout, TooManyConnections
-from models.clock import Steps, grant
+from models import PoolTimeout, TooManyConnections
+from models.clock import Steps
 from simulator.engines import contract
-from simulator.engines.contract import AWAIT, BLOCK, EVENT_LOOP, FRAMEWORK, OK, PHASE_END, THREADS
+from simulator.engines.batches import Batches
+from simulator.engines.calls import Calls
+from simulator.engines.contract import AWAIT, BLOCK, EVENT_LOOP, FRAMEWORK, PHASE_END, THREADS
+from simulator.engines.failed import Failed
+from simulator.engines.gathers import Gathers
+from simulator.engines.processor import Processor
 from simulator.engines.recorder import Task, Visit
+from simulator.engines.streams import Streams
+from simulator.engines.transactions import Transactions
 from simulator.engines.wiring import Process, Wiring
-from simulator.plan import Branch, Cpu, Gather, Lock, Step, ToThread, Wait, With
+from simulator.plan import Cpu, Step, ToThread, Wait
 from simulator.trace import NOT_GRANTED
-
-
-class Failed(Exception):
-    """A request failed; carries the outcome."""
-
-    def __init__(self, outcome: int) -> None:
-        self.outcome = outcome
 
 
 class StepRunner:
@@ -37,16 +37,15 @@ class StepRunner:
         self.clock = wiring.clock
         self.recorder = wiring.recorder
         self.processes = wiring.processes
-        self.locks = wiring.locks
         self.times = [wiring.workload.time(i) for i in range(len(self.plan.streams))]
         self.steps: dict[type, Callable[..., Steps]] = {
             Cpu: self._cpu,
             Wait: self._wait,
-            With: self._with,
-            Lock: self._lock,
-            Gather: self._gather,
             ToThread: self._to_thread,
         }
+        self.processor = Processor(self)
+        for family in (Transactions, Gathers, Calls, Batches, Streams):
+            self.steps |= family(self).steps
 
     # Being on the loop, having the GIL.
 
@@ -100,13 +99,13 @@ class StepRunner:
             now = self.clock.now
             self.recorder.visit(process.gil_station, task, 0, queued, now, now, 0)
 
-    def _acquire(
+    def acquire(
         self, task: Task, visit: Visit, event: simpy.Event, cause: int, frees_loop: bool, soon: bool
     ) -> Steps:
         """Wait for a slot; the visit begins when it is handed over, not when the code goes on."""
-        return (yield from self._wait_for(task, event, cause, frees_loop, soon, visit))
+        return (yield from self.wait_for(task, event, cause, frees_loop, soon, visit))
 
-    def _wait_for(
+    def wait_for(
         self,
         task: Task,
         event: simpy.Event,
@@ -143,39 +142,14 @@ class StepRunner:
             raise error
         return value
 
-    def _hold(self, task: Task, ns: int, cause: int, frees_loop: bool) -> Steps:
+    def hold(self, task: Task, ns: int, cause: int, frees_loop: bool) -> Steps:
         if ns:
             event = self.clock.at(ns, task.key(PHASE_END))
-            yield from self._wait_for(task, event, cause, frees_loop, False)
+            yield from self.wait_for(task, event, cause, frees_loop, False)
 
     def compute(self, task: Task, work: int, cause: int, *, releases_gil: bool = False) -> Steps:
-        process = self.processes[task.process]
-        gil = process.gil
-        if gil is None or releases_gil:
-            yield from self._compute_freely(task, work, cause, gil, process)
-            return
-        while work > 0:
-            if not gil.asked_to_drop:
-                began = self.clock.now
-                yield gil.run(work, task)
-                task.book(cause)
-                now = self.clock.now
-                work -= now - began
-                self.recorder.visit(process.gil_station, task, 0, began, began, now, now - began)
-            if work > 0:
-                gil.release()
-                yield from self.take_gil(task, process)
-
-    def _compute_freely(
-        self, task: Task, work: int, cause: int, gil: GIL | None, process: Process
-    ) -> Steps:
-        if work:
-            if gil is not None:
-                gil.release()
-            yield self.clock.at(work, task.key(PHASE_END))
-            task.book(cause)
-            if gil is not None:
-                yield from self.take_gil(task, process)
+        """Compute for ``work`` ns where the task is."""
+        return self.processor.compute(task, work, cause, releases_gil=releases_gil)
 
     # The steps.
 
@@ -195,64 +169,7 @@ class StepRunner:
             # asyncio.sleep(0): to the back of the loop's ready queue.
             yield from self.next_turn(task, self.processes[task.process])
         else:
-            yield from self._hold(task, ns, step.cause, step.frees_loop)
-
-    def _with(self, task: Task, step: With) -> Steps:
-        pool = self.plan.pools[step.pool]
-        process = self.processes[task.process]
-        model = process.pools[step.pool]
-        visit = task.queue(process.pools_station + step.pool)
-        try:
-            connection = yield from self._acquire(
-                task,
-                visit,
-                model.acquire(task),
-                contract.wait_for_pool(step.pool),
-                step.frees_loop,
-                soon=True,
-            )
-        except (PoolTimeout, TooManyConnections) as error:
-            raise self._failure(step.pool, error) from error
-        if connection.fresh:
-            self.wiring.opened(task.request, pool, connection)
-        overheads = self.plan.server.overheads
-        cause = contract.hold_connect(step.pool)
-        failed: Failed | None = None
-        if connection.fresh:
-            yield from self._hold(task, overheads.connect_ns, cause, step.frees_loop)
-        task.transactions.append([])
-        try:
-            yield from self.run(task, step.steps)
-        except Failed as failure:
-            failed = failure
-        for lock, lock_visit in task.transactions.pop():
-            task.released(lock_visit)
-            self.locks[lock].release(0)
-        yield from self._hold(task, overheads.pool_hold_ns, cause, step.frees_loop)
-        closes = model.closes_on_return
-        if closes:
-            yield from self._hold(task, overheads.close_ns, cause, step.frees_loop)
-            self.wiring.closed(pool, connection)
-        task.released(visit)
-        model.release(connection, close=closes)
-        if failed is not None:
-            raise failed
-
-    def _failure(self, pool: int, error: Exception) -> Failed:
-        if isinstance(error, PoolTimeout):
-            return Failed(contract.pool_timeout(pool))
-        database = self.plan.pools[pool].database
-        return Failed(contract.connection_refused(self.plan, database))
-
-    def _lock(self, task: Task, step: Lock) -> Steps:
-        held = task.transactions[-1]
-        if any(lock == step.lock for lock, _ in held):
-            return
-        visit = task.queue(self.wiring.lock_station[step.lock])
-        cause = contract.wait_for_lock(self.plan, step.lock)
-        event = self.locks[step.lock].acquire()
-        yield from self._acquire(task, visit, event, cause, step.frees_loop, soon=False)
-        held.append((step.lock, visit))
+            yield from self.hold(task, ns, step.cause, step.frees_loop)
 
     def _to_thread(self, task: Task, step: ToThread) -> Steps:
         yield from self.in_thread(task, step.steps)
@@ -261,7 +178,7 @@ class StepRunner:
         process = self.processes[task.process]
         assert process.threads is not None
         visit = task.queue(process.threads_station)
-        token = yield from self._acquire(
+        token = yield from self.acquire(
             task, visit, process.threads.acquire(), THREADS, frees_loop=True, soon=True
         )
         hop_ns = self.plan.server.overheads.thread_hop_ns
@@ -282,49 +199,3 @@ class StepRunner:
         process.threads.release(token)
         if failed is not None:
             raise failed
-
-    def _gather(self, task: Task, step: Gather) -> Steps:
-        process = self.processes[task.process]
-        join = _Join(simpy.Event(self.clock), len(step.branches))
-        for branch in step.branches:
-            child = self.recorder.branch(task, branch.number)
-            self.clock.start(self._branch(child, branch, process, join))
-        self.leave(task, process)
-        yield join.event
-        task.absorb(join.last)
-        yield from self.enter(task, process, soon=True)
-        if join.outcome != OK:
-            raise Failed(join.outcome)
-
-    def _branch(self, task: Task, branch: Branch, process: Process, join: _Join) -> Steps:
-        outcome = OK
-        yield from self.enter(task, process, soon=True)
-        try:
-            yield from self.run(task, branch.steps)
-        except Failed as failure:
-            outcome = failure.outcome
-        join.ended(task, outcome)
-        self.recorder.ended(task)
-        self.leave(task, process)
-
-
-class _Join:
-    """What a gather waits for: its last branch, or the first that fails."""
-
-    def __init__(self, event: simpy.Event, branches: int) -> None:
-        self.event = event
-        self.running = branches
-        self.outcome = OK
-        self.last: Task | None = None
-
-    def ended(self, branch: Task, outcome: int) -> None:
-        self.running -= 1
-        if self.event.triggered:
-            return  # another branch failed before: this one was left behind
-        last = self.last
-        if last is None or branch.mark > last.mark or branch.branch < last.branch:
-            self.last = branch
-        if outcome != OK:
-            self.outcome, self.last = outcome, branch
-        if outcome != OK or self.running == 0:
-            grant(self.event)

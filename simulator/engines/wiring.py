@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 
 from models import (
@@ -28,6 +29,7 @@ class Process:
     """One worker process: its models, and the numbers of their stations."""
 
     index: int
+    instance: int
     loop: EventLoop | None
     loop_station: int
     threads: ThreadLimiter | ServerThreads | None
@@ -57,9 +59,15 @@ class Wiring:
         self.recorder = Recorder(plan, self.clock, self.arrival, self.route)
         self.databases = [Database(self.clock, d.connections) for d in plan.databases]
         self.locks = [RowLock(self.clock) for _ in plan.locks]
-        self.database_station = self._stations("database")
-        self.lock_station = self._stations("lock")
-        self.workers = SyncWorkers(self.clock, plan.server.workers)
+        self._stations: dict[tuple[str, int | None], list[int]] = defaultdict(list)
+        for i, station in enumerate(plan.stations):
+            self._stations[station.kind, station.process].append(i)
+            self._stations[station.kind, None].append(i)
+        self.database_station = self.stations("database")
+        self.lock_station = self.stations("lock")
+        self.workers = [
+            SyncWorkers(self.clock, plan.server.workers) for _ in range(plan.server.instances)
+        ]
         self.started = True
         self.processes = self._processes()
 
@@ -74,36 +82,44 @@ class Wiring:
         if pool.database != NO_DATABASE:
             self.recorder.closed(self.database_station[pool.database], connection.backend)
 
-    def _stations(self, kind: str) -> list[int]:
-        return [i for i, station in enumerate(self.plan.stations) if station.kind == kind]
+    def stations(self, kind: str, process: int | None = None) -> list[int]:
+        """Indices of the stations of a kind, of one process (or instance) if given."""
+        return self._stations.get((kind, process), [])
 
     def _processes(self) -> list[Process]:
+        return [
+            self._process(index)
+            for index in range(self.plan.server.instances * self.plan.server.workers)
+        ]
+
+    def _process(self, index: int) -> Process:
         server = self.plan.server
-        station = 1 if server.kind is ServerKind.SYNC else 0
-        processes = []
-        for index in range(server.workers):
-            process = Process(index, None, -1, None, -1, None, -1, [], -1)
-            if server.kind is ServerKind.ASGI:
-                process.loop_station, station = station, station + 1
-                process.threads = ThreadLimiter(self.clock, server.threads)
-                process.threads_station, station = station, station + 1
-            elif server.kind is ServerKind.THREADS:
-                process.threads = ServerThreads(self.clock, server.threads)
-                process.threads_station, station = station, station + 1
-            if server.gil:
-                process.gil_station, station = station, station + 1
-                process.gil = self._gil(index)
-            if server.kind is ServerKind.ASGI:
-                process.loop = EventLoop(
-                    self.clock,
-                    gil=process.gil,
-                    owner=self.recorder.station_owner(process.loop_station),
-                    gil_takes=server.gil_takes_per_turn,
-                )
-            process.pools_station, station = station, station + len(self.plan.pools)
-            process.pools = [self._pool(pool) for pool in self.plan.pools]
-            processes.append(process)
-        return processes
+        process = Process(
+            index=index,
+            instance=index // server.workers,
+            loop=None,
+            loop_station=self._first("event loop", index),
+            threads=None,
+            threads_station=self._first("threads", index),
+            gil=self._gil(index) if server.gil else None,
+            gil_station=self._first("gil", index),
+            pools=[self._pool(pool) for pool in self.plan.pools],
+            pools_station=self._first("pool", index),
+        )
+        if server.kind is ServerKind.THREADS:
+            process.threads = ServerThreads(self.clock, server.threads)
+        if server.kind is ServerKind.ASGI:
+            process.threads = ThreadLimiter(self.clock, server.threads)
+            process.loop = EventLoop(
+                self.clock,
+                gil=process.gil,
+                owner=self.recorder.station_owner(process.loop_station),
+                gil_takes=server.gil_takes_per_turn,
+            )
+        return process
+
+    def _first(self, kind: str, process: int) -> int:
+        return next(iter(self.stations(kind, process)), -1)
 
     def _gil(self, process: int) -> GIL:
         server = self.plan.server

@@ -1,0 +1,19 @@
+"""Steps that send or receive in chunks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from models.clock import Steps
+
+if TYPE_CHECKING:
+    from simulator.engines.steps import StepRunner
+
+
+class Streams:
+    """Runs ``Stream`` and ``Broadcast``."""
+
+    def __init__(self, runner: StepRunner) -> None:
+        self.runner = runner
+        self.steps: dict[type, Callable[..., Steps]] = {}
