@@ -10,6 +10,9 @@ from simulator.engines.contract import IN_FLIGHT
 from simulator.plan import Plan
 from simulator.trace import NOT_FINISHED, NOT_GRANTED, Stuck, Trace, Visits
 
+IN_CODE = 0
+"""What a task does that lets no time pass: any cause will do."""
+
 _CHUNK = 16_384  # rows kept as Python lists before they go into an array
 
 
@@ -37,6 +40,8 @@ class Task(Owner):
         "_clock",
         "_recorder",
         "branch",
+        "doing",
+        "first_byte",
         "loop_granted",
         "loop_queued",
         "loop_waited",
@@ -61,6 +66,8 @@ class Task(Owner):
         self.spent = [0] * recorder.causes
         self.mark: int = recorder.clock._now
         self.waited = 0
+        self.doing = IN_CODE  # the cause of the span that is under way
+        self.first_byte = NOT_FINISHED
         self.open: list[Visit] = []
         self.transactions: list[list[tuple[int, Visit]]] = []
         self.loop_queued = NOT_GRANTED

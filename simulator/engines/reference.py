@@ -145,6 +145,7 @@ class _Run:
         instance = 0
         workers = self.wiring.workers[instance]
         visit = task.queue(self.wiring.stations("workers", instance)[0])
+        task.doing = contract.ACCEPT_QUEUE
         slot = yield workers.acquire()
         task.book(contract.ACCEPT_QUEUE)
         task.granted(visit, slot)
@@ -158,6 +159,7 @@ class _Run:
         process = self._accept(task)
         assert process.threads is not None
         visit = task.queue(process.threads_station)
+        task.doing = contract.ACCEPT_QUEUE
         slot = yield process.threads.acquire()
         task.book(contract.ACCEPT_QUEUE)
         task.granted(visit, slot)

@@ -69,6 +69,7 @@ class StepRunner:
     def _turn(self, task: Task, process: Process, turn: simpy.Event) -> Steps:
         assert process.loop is not None
         task.loop_queued = self.clock.now
+        task.doing = EVENT_LOOP
         yield turn
         now = self.clock.now
         if now > task.mark:
@@ -93,6 +94,7 @@ class StepRunner:
     def take_gil(self, task: Task, process: Process) -> Steps:
         assert process.gil is not None
         queued = self.clock.now
+        task.doing = contract.GIL
         yield process.gil.acquire(task)
         if self.clock.now > queued:
             task.book(contract.GIL)
@@ -123,6 +125,7 @@ class StepRunner:
             process.gil.release()
         error: Exception | None = None
         value: Any = None
+        task.doing = cause
         try:
             value = yield event
         except (PoolTimeout, TooManyConnections) as raised:
