@@ -14,9 +14,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from simulator.arrays import IntArray
-from simulator.distributions import Constant, Distribution
-from simulator.plan import Load, LoadKind, Plan
+from simulator.arrays import FloatArray, IntArray
+from simulator.distributions import Constant, Distribution, Exponential, Gamma
+from simulator.plan import Load, LoadKind, Plan, Stage
 
 BLOCK = 4096
 """Draws made at a time; part of the meaning of a seed, never tuned per run."""
@@ -92,16 +92,26 @@ class Workload:
         """
         if self._scripted_arrivals is not None:
             return self._scripted_arrivals
-        times, routes = [], []
+        times = [np.zeros(0, dtype=np.int64)]
+        routes = [np.zeros(0, dtype=np.int64)]
         for i, load in enumerate(self._plan.loads):
+            if load.kind is LoadKind.CLOSED:
+                continue  # its users arrive as the run goes
             at = self._load_arrivals(i, load)
             times.append(at)
             routes.append(self._load_routes(i, load, len(at)))
-        if len(times) == 1:
-            return times[0], routes[0]
+        if len(times) == 2:
+            return times[1], routes[1]
         all_times = np.concatenate(times)
         order = np.argsort(all_times, kind="stable")
         return all_times[order], np.concatenate(routes)[order]
+
+    def route(self, load: int, index: int) -> int:
+        """The route of a closed load's request, by the index of the request."""
+        source = self._plan.loads[load]
+        if len(source.routes) == 1:
+            return source.routes[0]
+        return source.routes[self.decide_by_weight(f"load[{load}].route", index, source.weights)]
 
     def time(self, stream: int, attempt: int = 0, sub: int = 0) -> Draw:
         """The draw function of a time stream: index of the request -> ns."""
@@ -145,27 +155,59 @@ class Workload:
     def _load_arrivals(self, i: int, load: Load) -> IntArray:
         if load.kind is LoadKind.BURST:
             return np.zeros(load.count, dtype=np.int64)
+        if load.kind is LoadKind.RECORDED:
+            at = np.asarray([at for at, _ in load.recorded], dtype=np.int64)
+        elif load.kind is LoadKind.CONSTANT:
+            return _evenly(load)
+        elif load.kind is LoadKind.STAGES:
+            at = self._staged(i, load)
+        else:
+            at = self._renewal(i, load)
+        return at[: load.count][at[: load.count] < load.until_ns]
+
+    def _renewal(self, i: int, load: Load) -> IntArray:
+        """Arrivals with independent gaps: exponential (Poisson) or gamma."""
         numerator, denominator = load.rate
-        if load.kind is LoadKind.CONSTANT:
-            # The k-th at floor(k · 10⁹ · denominator / numerator), exactly.
-            period = 10**9 * denominator
-            count = min(load.count, -(-load.until_ns * numerator // period))
-            if count * period < 2**62:
-                return np.arange(count, dtype=np.int64) * period // numerator
-            return np.asarray([k * period // numerator for k in range(count)], dtype=np.int64)
-        gaps = self._generator(f"load[{i}].gap")
-        mean_ns = 1e9 * denominator / numerator
+        gap = Exponential(1e9 * denominator / numerator)
+        source = Gamma(gap.mean_ns, load.cv) if load.kind is LoadKind.GAMMA else gap
         blocks: list[IntArray] = []
         last, drawn = 0, 0
         while drawn < load.count and last < load.until_ns:
-            gap = np.rint(gaps(len(blocks)).standard_exponential(BLOCK) * mean_ns)
-            block = last + np.cumsum(gap.astype(np.int64))
-            blocks.append(block)
-            last, drawn = int(block[-1]), drawn + BLOCK
-        at = np.concatenate(blocks) if blocks else np.zeros(0, dtype=np.int64)
-        return at[: load.count][at[: load.count] < load.until_ns]
+            gaps = np.rint(source.sample(self._gaps(i)(len(blocks)), BLOCK)).astype(np.int64)
+            blocks.append(last + np.cumsum(gaps))
+            last, drawn = int(blocks[-1][-1]), drawn + BLOCK
+        return np.concatenate(blocks) if blocks else np.zeros(0, dtype=np.int64)
+
+    def _staged(self, i: int, load: Load) -> IntArray:
+        """Arrivals whose expected number by any instant is the integral of the rate.
+
+        Arrival k is where the integral reaches k (evenly), or the k-th arrival of a
+        Poisson process of rate 1: raising a target leaves the order of the draws.
+        """
+        total = sum(_arrivals_in(stage) for stage in load.stages)
+        if load.evenly:
+            reached = np.arange(int(np.floor(total)) + 1, dtype=np.float64)
+        else:
+            blocks, last = [], 0.0
+            while last < total:
+                gaps = self._gaps(i)(len(blocks)).standard_exponential(BLOCK)
+                blocks.append(last + np.cumsum(gaps))
+                last = float(blocks[-1][-1])
+            reached = np.concatenate(blocks) if blocks else np.zeros(0)
+        out, began_ns, done = [], 0, 0.0
+        for stage in load.stages:
+            expected = _arrivals_in(stage)
+            here = reached[(reached >= done) & (reached < done + expected)] - done
+            out.append(began_ns + _when(stage, here))
+            began_ns, done = began_ns + stage.duration_ns, done + expected
+        return np.concatenate(out)
+
+    def _gaps(self, i: int) -> Callable[[int], np.random.Generator]:
+        return self._generator(f"load[{i}].gap")
 
     def _load_routes(self, i: int, load: Load, count: int) -> IntArray:
+        if load.kind is LoadKind.RECORDED:
+            return np.asarray([route for _, route in load.recorded][:count], dtype=np.int64)
         if len(load.routes) == 1:
             return np.full(count, load.routes[0], dtype=np.int64)
         uniform = self._generator(f"load[{i}].route")
@@ -173,6 +215,38 @@ class Workload:
         drawn = np.concatenate(blocks)[:count] if blocks else np.zeros(0)
         edges = np.cumsum(load.weights)[:-1]
         return np.asarray(load.routes, dtype=np.int64)[np.searchsorted(edges, drawn, "right")]
+
+
+def _evenly(load: Load) -> IntArray:
+    # The k-th at floor(k · 10⁹ · denominator / numerator), exactly.
+    numerator, denominator = load.rate
+    period = 10**9 * denominator
+    count = min(load.count, -(-load.until_ns * numerator // period))
+    if count * period < 2**62:
+        return np.arange(count, dtype=np.int64) * period // numerator
+    return np.asarray([k * period // numerator for k in range(count)], dtype=np.int64)
+
+
+def _rates(stage: Stage) -> tuple[float, float]:
+    (a, b), (c, d) = stage.from_rate, stage.to_rate
+    return a / b, c / d
+
+
+def _arrivals_in(stage: Stage) -> float:
+    first, last = _rates(stage)
+    return (first + last) / 2 * stage.duration_ns / 1e9
+
+
+def _when(stage: Stage, reached: FloatArray) -> IntArray:
+    """The instants in a stage at which the integral of its rate reaches these values."""
+    first, last = _rates(stage)
+    slope = (last - first) / (stage.duration_ns / 1e9)
+    # The root of first·t + slope·t²/2 = reached, in the form that is exact at slope 0.
+    root = np.sqrt(np.maximum(first**2 + 2 * slope * reached, 0.0))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        seconds = np.where(reached > 0, 2 * reached / (first + root), 0.0)
+    at = np.floor(seconds * 1e9).astype(np.int64)
+    return np.minimum(at, max(stage.duration_ns - 1, 0))
 
 
 def _block_generator(seed: int, replication: int, name: str, block: int) -> np.random.Generator:

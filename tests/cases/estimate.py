@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -48,7 +49,7 @@ def by_batches(values: FloatArray, batches: int, figure: Callable[[FloatArray], 
 
 def half_width(parts: list[float]) -> float:
     """Of the 95 % confidence interval of the mean of independent parts."""
-    return STUDENT_95[len(parts)] * float(np.std(parts, ddof=1)) / len(parts) ** 0.5
+    return STUDENT_95[len(parts)] * float(np.std(parts, ddof=1)) / math.sqrt(len(parts))
 
 
 def level(begin: IntArray, end: IntArray) -> tuple[IntArray, IntArray]:

@@ -48,12 +48,13 @@ class Measured:
 
     def response(self, *, route: str = "") -> FloatArray:
         """Latencies of the ok requests."""
-        return self.trace.latency_ns[self.where(route=route, ok=True)] / self.unit_ns
+        latency: IntArray = self.trace.latency_ns[self.where(route=route, ok=True)]
+        return latency / self.unit_ns
 
     def waits(self, *, route: str = "", ok: bool = False) -> FloatArray:
         """Waits of requests, of all causes together."""
         causes = [i for i, cause in enumerate(self.trace.causes) if cause.kind == "wait"]
-        spent = self.trace.spent_ns[:, causes].sum(axis=1)
+        spent: IntArray = self.trace.spent_ns[:, causes].sum(axis=1)
         return spent[self.where(route=route, ok=ok)] / self.unit_ns
 
     def at_station(self, label: str) -> FloatArray:

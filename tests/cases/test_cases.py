@@ -27,7 +27,7 @@ from simulator.scenario import load
 from simulator.trace import first_difference
 from simulator.workload import Workload
 from tests.cases.estimate import Estimate
-from tests.cases.measures import MEASURES, Figures, scenario_path
+from tests.cases.measures import MEASURES, Figures, play, scenario_path
 
 _LOAD = "closed load (users, think) is not in the language yet"
 _LIMIT = "rate limits (services) are not in the language yet"
@@ -85,8 +85,9 @@ class Case:
 
     def allowed(self, expected: float) -> float:
         """How far off a figure may be."""
-        relative = self.tolerance["type"] == "relative"
-        return self.tolerance["rel"] * abs(expected) if relative else self.tolerance["abs"]
+        if self.tolerance["type"] == "relative":
+            return float(self.tolerance["rel"]) * abs(expected)
+        return float(self.tolerance["abs"])
 
     def checked(self) -> dict[str, Any]:
         """The expected figures that are to be checked."""
@@ -151,6 +152,24 @@ def test_no_figure_agrees_by_ignorance(name: str) -> None:
     for key, estimate, expected, allowed in rows(CASES[name]):
         if abs(estimate.value - expected) > allowed:
             assert 3 * estimate.half_width <= MOST_SLACK * abs(expected), (key, estimate)
+
+
+@pytest.mark.parametrize(
+    ("name", "override"),
+    [
+        ("ciw-mm1-5-8", "server.workers=2"),
+        ("md1-08", "routes.q.steps[0].block={exp: 1s}"),
+        ("line-lb-roundrobin", "server.accept=random"),
+        ("simmer-mm23", "pools.servers.size=1"),
+    ],
+)
+def test_another_model_is_seen(name: str, override: str) -> None:
+    """One word of the scenario changed, and the mean response is red."""
+    case = CASES[name]
+    key = "mean_response" if "mean_response" in case.expected else "mean_response_accepted"
+    changed = play(name, override)
+    expected = case.expected[key]
+    assert not changed.mean(changed.response()).agrees(expected, case.allowed(expected))
 
 
 @pytest.mark.parametrize("name", EXACT)

@@ -89,9 +89,7 @@ def check(estimate: Estimate, expected: float, *, slack: float) -> None:
 @pytest.mark.parametrize(("servers", "per_second"), [(1, 5), (4, 28), (16, 130)])
 def test_erlang_c_by_sync_workers(servers: int, per_second: int) -> None:
     """P(wait) and the mean wait of M/M/c; n = 60,000, slack 40 and 70 %."""
-    comp = in_workers(
-        Exponential(100 * MS), workers=servers, per_second=per_second, count=60_000
-    )
+    comp = in_workers(Exponential(100 * MS), workers=servers, per_second=per_second, count=60_000)
     offered = per_second / 10
     waits = erlang_c(servers, offered)
     check(comp.share(comp.waits() > 0), waits, slack=0.4)
@@ -163,7 +161,7 @@ def test_poisson_law_of_requests_without_a_limit() -> None:
         assert shares[n].agrees(law[n], 0), n
     at, number = comp.in_system()
     check(comp.over_time((at, number)), 20.0, slack=0.1)
-    check(comp.over_time((at, (number - 20.0) ** 2)), 20.0, slack=0.4)
+    check(comp.over_time((at, (number - 20) ** 2)), 20.0, slack=0.4)
 
 
 def test_arrivals_see_time_averages() -> None:
