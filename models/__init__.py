@@ -1,5 +1,6 @@
 """SimPy models of what serves requests; usable in any SimPy script, without the rest."""
 
+from models.balancer import two_choices
 from models.clock import Clock, Owner
 from models.connection_pool import Connection, ConnectionPool, PoolTimeout
 from models.database import Database, TooManyConnections
@@ -25,4 +26,5 @@ __all__ = [
     "SyncWorkers",
     "ThreadLimiter",
     "TooManyConnections",
+    "two_choices",
 ]

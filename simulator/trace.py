@@ -45,6 +45,24 @@ class Visits:
 
 
 @dataclass(frozen=True, slots=True)
+class Attempts:
+    """Attempts of requests, in no particular order; empty where each one is sent just once.
+
+    ``ended_ns`` is when the attempt was over for its client; the server may have worked on.
+    """
+
+    request: IntArray  # row of the request
+    attempt: IntArray  # 0, 1, …
+    process: IntArray
+    sent_ns: IntArray
+    ended_ns: IntArray
+    outcome: IntArray
+
+    def __len__(self) -> int:
+        return len(self.request)
+
+
+@dataclass(frozen=True, slots=True)
 class Stuck:
     """One request that a deadlock left in flight: what it holds and what it waits for."""
 
@@ -55,7 +73,7 @@ class Stuck:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """What a run produced; arrays have one row per request, in order of arrival index.
+    """What a run produced; arrays have one row per request that arrived, by its index.
 
     For every request with an outcome other than ``in_flight``:
     ``spent_ns[i].sum() == finish_ns[i] - arrival_ns[i]`` exactly (law 5).
@@ -64,13 +82,16 @@ class Trace:
     causes: tuple[Cause, ...]
     outcomes: tuple[str, ...]
     stations: tuple[Station, ...]
+    index: IntArray  # the address of its draws: 0, 1, … for open loads, k·users + u for closed
     route: IntArray  # index into Plan.routes
     process: IntArray  # the worker process that served it; -1 if none did
     arrival_ns: IntArray
     finish_ns: IntArray  # NOT_FINISHED if in flight
     outcome: IntArray  # index into outcomes
+    first_byte_ns: IntArray  # instant of the first chunk; the finish where nothing is streamed
     spent_ns: IntArray  # shape (n, len(causes)): waits and holds by cause
     visits: Visits
+    attempts: Attempts
     end_ns: int  # when the run ended
     ended: str  # "empty", "drained", "deadlock" or "interrupted"
     stuck: tuple[Stuck, ...]  # empty unless the run ended in a deadlock
@@ -84,7 +105,8 @@ class Trace:
         return self.finish_ns - self.arrival_ns
 
 
-_COLUMNS = ("route", "process", "arrival_ns", "finish_ns", "outcome")
+_COLUMNS = ("index", "route", "process", "arrival_ns", "finish_ns", "outcome", "first_byte_ns")
+_ATTEMPT_COLUMNS = ("request", "attempt", "process", "sent_ns", "ended_ns", "outcome")
 _VISIT_COLUMNS = (
     "station",
     "request",
@@ -117,22 +139,34 @@ def first_difference(ref: Trace, comp: Trace) -> str | None:
     if found:
         row, name, a, b = found
         return f"request {row}: {name} is {a} against {b}"
-    if len(ref.visits) != len(comp.visits):
-        return f"visits: {len(ref.visits)} against {len(comp.visits)}"
-    order_a, order_b = _canonical(ref.visits), _canonical(comp.visits)
-    columns = [
-        (name, getattr(ref.visits, name)[order_a], getattr(comp.visits, name)[order_b])
-        for name in _VISIT_COLUMNS
-    ]
-    found = _first_unequal_row(columns)
-    if found:
-        row, name, a, b = found
-        return f"visit {row} (by station, request, grant): {name} is {a} against {b}"
-    return None
+    return _child_difference(
+        "visit", "by station, request, grant", _VISIT_COLUMNS, ref.visits, comp.visits
+    ) or _child_difference(
+        "attempt", "by request, attempt", _ATTEMPT_COLUMNS, ref.attempts, comp.attempts
+    )
 
 
-def _canonical(visits: Visits) -> IntArray:
-    keys = [getattr(visits, name) for name in reversed(_VISIT_COLUMNS)]
+def _child_difference(
+    name: str,
+    order: str,
+    columns: tuple[str, ...],
+    ref: Visits | Attempts,
+    comp: Visits | Attempts,
+) -> str | None:
+    if len(ref) != len(comp):
+        return f"{name}s: {len(ref)} against {len(comp)}"
+    order_a, order_b = _canonical(ref, columns), _canonical(comp, columns)
+    found = _first_unequal_row(
+        [(c, getattr(ref, c)[order_a], getattr(comp, c)[order_b]) for c in columns]
+    )
+    if found is None:
+        return None
+    row, column, a, b = found
+    return f"{name} {row} ({order}): {column} is {a} against {b}"
+
+
+def _canonical(table: Visits | Attempts, columns: tuple[str, ...]) -> IntArray:
+    keys = [getattr(table, name) for name in reversed(columns)]
     return np.lexsort(keys).astype(np.int64)
 
 

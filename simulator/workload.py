@@ -188,7 +188,8 @@ class Workload:
         if load.evenly:
             reached = np.arange(int(np.floor(total)) + 1, dtype=np.float64)
         else:
-            blocks, last = [], 0.0
+            blocks: list[FloatArray] = []
+            last = 0.0
             while last < total:
                 gaps = self._gaps(i)(len(blocks)).standard_exponential(BLOCK)
                 blocks.append(last + np.cumsum(gaps))

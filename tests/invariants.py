@@ -18,6 +18,8 @@ from simulator.workload import Workload
 
 def check(plan: Plan, trace: Trace, workload: Workload | None = None) -> None:
     """Assert every invariant of a trace of this plan."""
+    if workload is not None:
+        nobody_is_lost(plan, trace, workload)
     conservation(trace)
     sums(trace)
     causality(trace)
@@ -41,6 +43,17 @@ def conservation(trace: Trace) -> None:
         assert in_flight.any() and trace.stuck
 
 
+def nobody_is_lost(plan: Plan, trace: Trace, workload: Workload) -> None:
+    """Every request that arrived has its row."""
+    if any(load.users for load in plan.loads):
+        return  # who comes back, and when, is the run's own matter
+    arrival, route = workload.arrivals()
+    arrived = arrival <= trace.end_ns if trace.ended != "empty" else slice(None)
+    assert trace.index.tolist() == np.arange(len(arrival))[arrived].tolist(), "a request is lost"
+    assert (trace.arrival_ns == arrival[arrived]).all()
+    assert (trace.route == route[arrived]).all()
+
+
 def sums(trace: Trace) -> None:
     """Waits and holds add up to the latency, to the nanosecond."""
     done = trace.finish_ns != NOT_FINISHED
@@ -55,7 +68,9 @@ def causality(trace: Trace) -> None:
     done = trace.finish_ns != NOT_FINISHED
     assert (trace.finish_ns[done] >= trace.arrival_ns[done]).all()
     assert (trace.finish_ns <= trace.end_ns).all()
-    assert (np.diff(trace.arrival_ns) >= 0).all()
+    assert (np.diff(trace.index) > 0).all()
+    assert (trace.first_byte_ns <= trace.finish_ns).all()
+    assert (trace.first_byte_ns[done] >= trace.arrival_ns[done]).all()
     visits = trace.visits
     was_granted = visits.granted_ns != NOT_GRANTED
     assert (visits.queued_ns[was_granted] <= visits.granted_ns[was_granted]).all()
@@ -152,13 +167,14 @@ def waits_are_booked_to_their_station(plan: Plan, trace: Trace) -> None:
 def holds_are_what_was_drawn(plan: Plan, trace: Trace, workload: Workload) -> None:
     """An ok request without a gather held each step for just the time that was drawn."""
     ok = trace.outcome == contract.OK
+    ok[trace.attempts.request[trace.attempts.attempt > 0]] = False  # other draws
     for index, route in enumerate(plan.routes):
         if _has_gather(route.steps):
             continue
         rows = np.flatnonzero(ok & (trace.route == index))
         for request in rows.tolist():
             expected: dict[int, int] = defaultdict(int)
-            _drawn(plan, route.steps, workload, request, expected)
+            _drawn(plan, route.steps, workload, int(trace.index[request]), expected)
             for cause in (contract.CPU, contract.AWAIT, contract.BLOCK):
                 expected.setdefault(cause, 0)
             for cause, ns in expected.items():

@@ -10,7 +10,7 @@ import simpy
 from models.clock import Steps, grant
 from simulator.engines.contract import OK
 from simulator.engines.failed import Failed
-from simulator.engines.recorder import Task
+from simulator.engines.task import Task
 from simulator.engines.wiring import Process
 from simulator.plan import Branch, Gather
 
@@ -36,9 +36,11 @@ class Gathers:
         join = _Join(simpy.Event(self.clock), len(step.branches))
         for branch in step.branches:
             child = self.recorder.branch(task, branch.number)
+            task.branches.append(child)
             self.clock.start(self._branch(child, branch, process, join))
         self.runner.leave(task, process)
         yield join.event
+        task.branches = []
         task.absorb(join.last)
         yield from self.runner.enter(task, process, soon=True)
         if join.outcome != OK:

@@ -12,12 +12,13 @@ import simpy
 
 from models.clock import Livelock, Steps
 from simulator.engines import contract
-from simulator.engines.contract import FRAMEWORK, NOT_STARTED, OK, PHASE_ARRIVAL
-from simulator.engines.failed import Failed
-from simulator.engines.recorder import Task
+from simulator.engines.clients import Clients, plain
+from simulator.engines.contract import NOT_STARTED, PHASE_ARRIVAL
+from simulator.engines.servers import Servers
 from simulator.engines.steps import StepRunner
-from simulator.engines.wiring import Process, Wiring
-from simulator.plan import NEVER, Accept, Plan, ServerKind
+from simulator.engines.task import Task
+from simulator.engines.wiring import Wiring
+from simulator.plan import NEVER, NO_STREAM, Plan
 from simulator.trace import Trace
 from simulator.workload import Workload
 
@@ -66,27 +67,20 @@ class _Run:
         self.wiring = Wiring(plan, workload)
         self.clock = self.wiring.clock
         self.recorder = self.wiring.recorder
-        self.runner = StepRunner(self.wiring)
-        self.accepted = 0
-        self.serve = {
-            ServerKind.SYNC: self._in_worker,
-            ServerKind.THREADS: self._in_server_thread,
-            ServerKind.ASGI: self._on_loop,
-        }[plan.server.kind]
-
-    # The run.
+        servers = Servers(StepRunner(self.wiring))
+        self.begin = servers.serve if plain(plan) else Clients(servers).request
 
     def execute(self, creation_order: Sequence[int] | None) -> Trace:
-        untils = [load.until_ns for load in self.plan.loads]
-        stop = NEVER
-        if self.plan.drain_ns < NEVER:
-            stop = max(untils) + self.plan.drain_ns
+        stop = self._stop()
         if creation_order is None:
             self.clock.start(self._arrivals())
         else:
             for i in creation_order:
                 event = self.clock.at(int(self.wiring.arrival[i]), self._arrival_key(i))
                 event.callbacks.append(partial(self._arrive, i))
+        users = self._users()
+        for user in users if creation_order is None else reversed(users):
+            self.clock.start(user)
         try:
             more = self.clock.run_until(min(stop, contract.TIME_MAX_NS))
         except KeyboardInterrupt:
@@ -105,6 +99,18 @@ class _Run:
             return self.recorder.trace("drained" if more else "deadlock", stop)
         return self.recorder.trace("empty")
 
+    def _stop(self) -> int:
+        """When the run is cut: ``drain`` after the end of the last load; NEVER if it has none."""
+        if self.plan.drain_ns == NEVER:
+            return NEVER
+        ends = [load.until_ns for load in self.plan.loads if load.until_ns < NEVER]
+        if any(load.users and load.until_ns == NEVER for load in self.plan.loads):
+            return NEVER  # its last request can't be known beforehand
+        last_arrival = [int(at) for at in self.wiring.arrival[-1:]]
+        return max(ends + last_arrival) + self.plan.drain_ns
+
+    # Open loads.
+
     def _arrivals(self) -> Steps:
         clock = self.clock
         now = 0
@@ -119,87 +125,40 @@ class _Run:
         return self.recorder.request_owner(request).key(PHASE_ARRIVAL)
 
     def _arrive(self, request: int, _event: simpy.Event | None = None) -> None:
-        task = self.recorder.task(request)
-        if not self.wiring.started:
-            self.recorder.finish(task, NOT_STARTED)
-            return
-        self.clock.start(self.serve(task))
+        self._begin(self.recorder.task(request, self.wiring.route[request]))
 
-    def _accept(self, task: Task) -> Process:
-        server, number = self.plan.server, self.accepted
-        self.accepted += 1
-        if server.workers == 1:
-            chosen = 0
-        elif server.accept is Accept.ROUND_ROBIN:
-            chosen = number % server.workers
-        elif server.accept is Accept.RANDOM:
-            chosen = self.workload.decide("accept", number, server.workers)
+    def _begin(self, task: Task) -> None:
+        if self.wiring.started:
+            self.clock.start(self.begin(task))
         else:
-            chosen = self.workload.decide_by_weight("accept", number, server.accept_weights)
-        task.process = chosen
-        return self.wiring.processes[chosen]
+            self.recorder.finish(task, NOT_STARTED)
 
-    # The three servers.
+    # Closed loads.
 
-    def _in_worker(self, task: Task) -> Steps:
-        instance = 0
-        workers = self.wiring.workers[instance]
-        visit = task.queue(self.wiring.stations("workers", instance)[0])
-        task.doing = contract.ACCEPT_QUEUE
-        slot = yield workers.acquire()
-        task.book(contract.ACCEPT_QUEUE)
-        task.granted(visit, slot)
-        task.process = instance * self.plan.server.workers + slot
-        outcome = yield from self._handle(task, self.plan.server.overheads.worker_ns)
-        self.recorder.finish(task, outcome)
-        task.released(visit)
-        workers.release(slot)
+    def _users(self) -> list[Steps]:
+        """The users of all closed loads: request k of user u has index k · users + u."""
+        first, users = len(self.wiring.arrival), sum(load.users for load in self.plan.loads)
+        out: list[Steps] = []
+        for number, load in enumerate(self.plan.loads):
+            for user in range(load.users):
+                starts_ns = load.ramp_ns * user // load.users
+                out.append(self._user(number, user, first + len(out), users, starts_ns))
+        return out
 
-    def _in_server_thread(self, task: Task) -> Steps:
-        process = self._accept(task)
-        assert process.threads is not None
-        visit = task.queue(process.threads_station)
-        task.doing = contract.ACCEPT_QUEUE
-        slot = yield process.threads.acquire()
-        task.book(contract.ACCEPT_QUEUE)
-        task.granted(visit, slot)
-        if process.gil is not None:
-            yield from self.runner.take_gil(task, process)
-        outcome = yield from self._handle(task, self.plan.server.overheads.worker_ns)
-        self.recorder.finish(task, outcome)
-        if process.gil is not None:
-            process.gil.release()
-        task.released(visit)
-        process.threads.release(slot)
-
-    def _on_loop(self, task: Task) -> Steps:
-        process = self._accept(task)
-        overheads = self.plan.server.overheads
-        # One callback reads the request; the handler is a task, so it runs a turn later.
-        yield from self.runner.enter(task, process)
-        if overheads.loop_before_ns:
-            yield from self.runner.compute(task, overheads.loop_before_ns, FRAMEWORK)
-        yield from self.runner.next_turn(task, process)
-        route = self.plan.routes[task.route]
-        outcome = OK
-        try:
-            if route.on_loop:
-                yield from self.runner.run(task, route.steps)
-            else:
-                yield from self.runner.in_thread(task, route.steps)
-        except Failed as failure:
-            outcome = failure.outcome
-        if overheads.loop_after_ns:
-            yield from self.runner.compute(task, overheads.loop_after_ns, FRAMEWORK)
-        self.recorder.finish(task, outcome)
-        self.runner.leave(task, process)
-
-    def _handle(self, task: Task, overhead_ns: int) -> Steps:
-        """Run the route's steps where the task is; returns the outcome."""
-        try:
-            if overhead_ns:
-                yield from self.runner.compute(task, overhead_ns, FRAMEWORK)
-            yield from self.runner.run(task, self.plan.routes[task.route].steps)
-        except Failed as failure:
-            return failure.outcome
-        return OK
+    def _user(self, number: int, user: int, index: int, step: int, starts_ns: int) -> Steps:
+        """Ask, wait for the answer, think, ask again."""
+        load = self.plan.loads[number]
+        pause, sent = starts_ns, 0
+        while user + sent * load.users < load.count:
+            yield self.clock.at(pause, self._arrival_key(index))
+            if self.clock.now >= load.until_ns:
+                return
+            contract.limit_requests(self.recorder.arrived + 1)
+            if self.recorder.arrived % PROGRESS_EVERY == 0:
+                self.progress(self.recorder.arrived)
+            task = self.recorder.task(index, self.workload.route(number, index))
+            task.done = simpy.Event(self.clock)
+            self._begin(task)
+            yield task.done
+            index, sent = index + step, sent + 1
+            pause = 0 if load.think == NO_STREAM else self.workload.time(load.think)(index)

@@ -20,8 +20,8 @@ from simulator.engines.contract import AWAIT, BLOCK, EVENT_LOOP, FRAMEWORK, PHAS
 from simulator.engines.failed import Failed
 from simulator.engines.gathers import Gathers
 from simulator.engines.processor import Processor
-from simulator.engines.recorder import Task, Visit
 from simulator.engines.streams import Streams
+from simulator.engines.task import Task, Visit
 from simulator.engines.transactions import Transactions
 from simulator.engines.wiring import Process, Wiring
 from simulator.plan import Cpu, Step, ToThread, Wait
@@ -46,6 +46,12 @@ class StepRunner:
         self.processor = Processor(self)
         for family in (Transactions, Gathers, Calls, Batches, Streams):
             self.steps |= family(self).steps
+
+    def draw(self, task: Task, stream: int) -> int:
+        """The drawn time (or number) of a stream for this task's request and attempt."""
+        if task.attempt:
+            return self.wiring.workload.time(stream, task.attempt)(task.request)
+        return self.times[stream](task.request)
 
     # Being on the loop, having the GIL.
 
@@ -161,11 +167,11 @@ class StepRunner:
             yield from self.steps[type(step)](task, step)
 
     def _cpu(self, task: Task, step: Cpu) -> Steps:
-        work = self.times[step.time](task.request)
+        work = self.draw(task, step.time)
         yield from self.compute(task, work, step.cause, releases_gil=step.releases_gil)
 
     def _wait(self, task: Task, step: Wait) -> Steps:
-        ns = self.times[step.time](task.request)
+        ns = self.draw(task, step.time)
         if step.cause in (AWAIT, BLOCK):
             ns += self.plan.server.overheads.timer_ns
         if ns == 0 and step.cause == AWAIT:

@@ -1,4 +1,4 @@
-"""Steps that send or receive in chunks."""
+"""Steps that send or receive in chunks: streamed answers, sockets, uploads, broadcasts."""
 
 from __future__ import annotations
 
@@ -6,14 +6,65 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from models.clock import Steps
+from simulator.engines import contract
+from simulator.engines.contract import CPU, STREAM, THREADS
+from simulator.engines.failed import Failed
+from simulator.engines.task import Task
+from simulator.plan import Broadcast, Stream
+from simulator.trace import NOT_FINISHED
 
 if TYPE_CHECKING:
     from simulator.engines.steps import StepRunner
 
 
 class Streams:
-    """Runs ``Stream`` and ``Broadcast``."""
+    """Runs ``Stream`` and ``Broadcast``.
+
+    Imitates Starlette 1.10 ``StreamingResponse``: an async generator is iterated on the
+    loop; a sync one by ``iterate_in_threadpool``, a token of the limiter for each
+    ``next()``, the one that raises ``StopIteration`` included. A client that has left
+    ends the stream at its next chunk (Starlette cancels at the disconnect itself).
+    """
 
     def __init__(self, runner: StepRunner) -> None:
         self.runner = runner
-        self.steps: dict[type, Callable[..., Steps]] = {}
+        self.processes = runner.processes
+        self.steps: dict[type, Callable[..., Steps]] = {
+            Stream: self._stream,
+            Broadcast: self._broadcast,
+        }
+
+    def _stream(self, task: Task, step: Stream) -> Steps:
+        runner = self.runner
+        for _ in range(runner.draw(task, step.chunks)):
+            every = runner.draw(task, step.every)
+            if step.per_chunk_thread:
+                yield from self._next(task, every)
+            else:
+                yield from runner.hold(task, every, STREAM, step.frees_loop)
+            if task.abandoned:
+                raise Failed(contract.CLIENT_TIMEOUT)
+            yield from runner.compute(task, runner.draw(task, step.cpu), CPU)
+            if task.first_byte == NOT_FINISHED:
+                task.first_byte = runner.clock.now
+        if step.per_chunk_thread:
+            yield from self._next(task, 0)
+
+    def _next(self, task: Task, ns: int) -> Steps:
+        """One ``next()`` of a sync iterator, in a thread of the limiter."""
+        runner, process = self.runner, self.processes[task.process]
+        assert process.threads is not None
+        visit = task.queue(process.threads_station)
+        token = yield from runner.acquire(
+            task, visit, process.threads.acquire(), THREADS, frees_loop=True, soon=True
+        )
+        yield from runner.hold(task, ns, STREAM, frees_loop=True)
+        task.released(visit)
+        process.threads.release(token)
+
+    def _broadcast(self, task: Task, step: Broadcast) -> Steps:
+        """Send to each socket in a turn of its own: others get in between."""
+        cpu = self.runner.draw(task, step.cpu)
+        for _ in range(step.sockets):
+            yield from self.runner.compute(task, cpu, CPU)
+            yield from self.runner.next_turn(task, self.processes[task.process])

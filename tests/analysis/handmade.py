@@ -25,7 +25,7 @@ from simulator.plan import (
     Wait,
     With,
 )
-from simulator.trace import NOT_FINISHED, NOT_GRANTED, Stuck, Trace, Visits
+from simulator.trace import NOT_FINISHED, NOT_GRANTED, Attempts, Stuck, Trace, Visits
 from tests import plans
 
 S = 1_000_000_000
@@ -140,11 +140,13 @@ class Rows:
             causes=self.plan.causes,
             outcomes=self.plan.outcomes,
             stations=self.plan.stations,
+            index=np.arange(len(self.requests), dtype=np.int64),
             route=_array(route),
             process=_array(process),
             arrival_ns=_times(arrival),
             finish_ns=_times(finish, NOT_FINISHED),
             outcome=_array(outcome),
+            first_byte_ns=_times(finish, NOT_FINISHED),
             spent_ns=spent,
             visits=Visits(
                 _array(station),
@@ -155,6 +157,7 @@ class Rows:
                 _times(released),
                 _times(work),
             ),
+            attempts=Attempts(*(_array([]) for _ in range(6))),
             end_ns=_ns(last if end is None else end, 0),
             ended=ended,
             stuck=stuck,

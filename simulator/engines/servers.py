@@ -1,0 +1,246 @@
+"""What a server does with a request: accepting, the three kinds of process, the answer."""
+
+from __future__ import annotations
+
+from models import two_choices
+from models.clock import Steps, grant
+from simulator.engines import contract
+from simulator.engines.contract import (
+    ACCEPT_QUEUE,
+    BACKLOG,
+    FRAMEWORK,
+    LIMIT_CONCURRENCY,
+    OK,
+    PHASE_ARRIVAL,
+)
+from simulator.engines.failed import Failed
+from simulator.engines.steps import StepRunner
+from simulator.engines.task import Task
+from simulator.engines.wiring import Process
+from simulator.plan import UNLIMITED, Accept, Balancer, ServerKind, Step, Stream
+
+SYN_RETRIES_S = (1, 2, 4, 8, 16, 32)
+"""Linux waits so long before it sends a dropped SYN again (tcp_syn_retries = 6) …"""
+SYN_GIVES_UP_S = 64
+"""… and so long after the last one before the connection fails."""
+LINGER_MAX_NS = 2_000_000_000
+"""gunicorn 27's sync worker waits at most so long for the client to close."""
+BACKGROUND = 0xFFFF
+"""The branch number of work after the answer: behind all branches of gathers."""
+
+
+class Servers:
+    """Instances behind a balancer, each with its processes."""
+
+    def __init__(self, runner: StepRunner) -> None:
+        self.runner = runner
+        self.plan = runner.plan
+        self.clock = runner.clock
+        self.recorder = runner.recorder
+        self.wiring = runner.wiring
+        self.workload = runner.wiring.workload
+        server = self.plan.server
+        self.in_flight = [0] * server.instances
+        self.unaccepted = [0] * server.instances
+        self.connections = [0] * (server.instances * server.workers)
+        self._balanced = 0
+        self._accepted = [0] * server.instances
+        # Connections that are kept stay with the process that accepted them.
+        self._kept = [
+            self._place(self._balance()) for _ in range(self.plan.client.kept_connections)
+        ]
+        for process in self._kept:
+            self.connections[process] += 1
+        self._serve = {
+            ServerKind.SYNC: self._in_worker,
+            ServerKind.THREADS: self._in_server_thread,
+            ServerKind.ASGI: self._on_loop,
+        }[server.kind]
+
+    def serve(self, task: Task) -> Steps:
+        """A request, or an attempt of it, reaches the balancer."""
+        if self._kept:
+            task.process = self._kept[task.request % len(self._kept)]
+            task.instance = task.process // self.plan.server.workers
+        else:
+            task.instance = self._balance()
+        self.in_flight[task.instance] += 1
+        if self.plan.server.backlog < UNLIMITED and not self._kept:
+            outcome = yield from self._connect(task)
+            if outcome != OK:
+                self._finish(task, outcome)
+                return
+        yield from self._serve(task)
+
+    def _balance(self) -> int:
+        server, number = self.plan.server, self._balanced
+        self._balanced += 1
+        if server.instances == 1:
+            return 0
+        if server.balancer is Balancer.ROUND_ROBIN:
+            return number % server.instances
+        if server.balancer is Balancer.RANDOM:
+            return self.workload.decide("balancer", number, server.instances)
+        if server.balancer is Balancer.LEAST_CONNECTIONS:
+            return min(range(server.instances), key=lambda i: (self.in_flight[i], i))
+        first = self.workload.decide("balancer", 2 * number, server.instances)
+        second = self.workload.decide("balancer", 2 * number + 1, server.instances - 1)
+        return two_choices(self.in_flight, first, second)
+
+    def _accept(self, task: Task) -> Process:
+        if task.process < 0:
+            task.process = self._place(task.instance)
+        return self.wiring.processes[task.process]
+
+    def _place(self, instance: int) -> int:
+        """The process of an instance that accepts the next connection."""
+        server, number = self.plan.server, self._accepted[instance]
+        self._accepted[instance] += 1
+        if server.workers == 1:
+            chosen = 0
+        elif server.accept is Accept.ROUND_ROBIN:
+            chosen = number % server.workers
+        elif server.accept is Accept.RANDOM:
+            chosen = self.workload.decide(f"accept[{instance}]", number, server.workers)
+        else:
+            weights = server.accept_weights
+            chosen = self.workload.decide_by_weight(f"accept[{instance}]", number, weights)
+        return instance * server.workers + chosen
+
+    def _connect(self, task: Task) -> Steps:
+        """Get a place in the backlog; a dropped SYN is sent again after 1, 3, 7, … s."""
+        for pause in (*SYN_RETRIES_S, SYN_GIVES_UP_S):
+            if self._backlog(task.instance) < self.plan.server.backlog:
+                return OK
+            task.doing = BACKLOG
+            yield self.clock.at(pause * 10**9, task.key(PHASE_ARRIVAL))
+            task.book(BACKLOG)
+        return contract.CONNECT_TIMEOUT
+
+    def _backlog(self, instance: int) -> int:
+        """Connections that wait to be accepted: a threaded server's main thread takes all."""
+        if self.plan.server.kind is ServerKind.SYNC:
+            return self.wiring.workers[instance].waiting
+        return self.unaccepted[instance]
+
+    def _finish(self, task: Task, outcome: int) -> None:
+        self.in_flight[task.instance] -= 1
+        if task.answer is None:
+            self.recorder.finish(task, outcome)
+        else:
+            grant(task.answer, outcome)
+
+    # The three kinds of process.
+
+    def _in_worker(self, task: Task) -> Steps:
+        workers = self.wiring.workers[task.instance]
+        visit = task.queue(self.wiring.stations("workers", task.instance)[0])
+        task.doing = ACCEPT_QUEUE
+        slot = yield workers.acquire()
+        task.book(ACCEPT_QUEUE)
+        task.granted(visit, slot)
+        task.process = task.instance * self.plan.server.workers + slot
+        outcome = yield from self._handle(task)
+        self._finish(task, outcome)
+        yield from self._after(task)
+        linger_ns = min(self.plan.client.close_delay_ns, LINGER_MAX_NS)
+        if linger_ns:
+            yield self.clock.at(linger_ns, task.key(contract.PHASE_END))
+        task.released(visit)
+        workers.release(slot)
+
+    def _in_server_thread(self, task: Task) -> Steps:
+        process = self._accept(task)
+        assert process.threads is not None
+        visit = task.queue(process.threads_station)
+        task.doing = ACCEPT_QUEUE
+        slot = yield process.threads.acquire()
+        task.book(ACCEPT_QUEUE)
+        task.granted(visit, slot)
+        if process.gil is not None:
+            yield from self.runner.take_gil(task, process)
+        outcome = yield from self._handle(task)
+        self._finish(task, outcome)
+        yield from self._after(task)
+        if process.gil is not None:
+            process.gil.release()
+        task.released(visit)
+        process.threads.release(slot)
+
+    def _handle(self, task: Task) -> Steps:
+        """Run the route's steps where the task is; returns the outcome."""
+        overhead_ns = self.plan.server.overheads.worker_ns
+        try:
+            if overhead_ns:
+                yield from self.runner.compute(task, overhead_ns, FRAMEWORK)
+            yield from self.runner.run(task, self.plan.routes[task.route].steps)
+        except Failed as failure:
+            return failure.outcome
+        return OK
+
+    def _on_loop(self, task: Task) -> Steps:
+        process = self._accept(task)
+        overheads = self.plan.server.overheads
+        # One callback reads the request; the handler is a task, so it runs a turn later.
+        self.unaccepted[task.instance] += 1
+        yield from self.runner.enter(task, process)
+        self.unaccepted[task.instance] -= 1
+        if not self._kept:
+            self.connections[process.index] += 1
+        if overheads.loop_before_ns:
+            yield from self.runner.compute(task, overheads.loop_before_ns, FRAMEWORK)
+        yield from self.runner.next_turn(task, process)
+        outcome = LIMIT_CONCURRENCY
+        if self.connections[process.index] < self.plan.server.limit_concurrency:
+            outcome = yield from self._handler(task)
+        if overheads.loop_after_ns:
+            yield from self.runner.compute(task, overheads.loop_after_ns, FRAMEWORK)
+        if not self._kept:
+            self.connections[process.index] -= 1
+        self._finish(task, outcome)
+        yield from self._after(task)
+        self.runner.leave(task, process)
+
+    def _handler(self, task: Task) -> Steps:
+        """Run the route's handler: on the loop, or in a thread and then on the loop."""
+        route = self.plan.routes[task.route]
+        try:
+            if route.on_loop:
+                yield from self.runner.run(task, route.steps)
+            else:
+                yield from self._function(task, route.steps)
+        except Failed as failure:
+            return failure.outcome
+        return OK
+
+    def _function(self, task: Task, steps: tuple[Step, ...]) -> Steps:
+        """Run a `def` handler in a thread; what it streams is iterated after it has returned."""
+        called = False
+        while True:
+            streams = (i for i, step in enumerate(steps) if isinstance(step, Stream))
+            end = next(streams, len(steps))
+            if end or not called:
+                yield from self.runner.in_thread(task, steps[:end])
+            if end == len(steps):
+                return
+            yield from self.runner.run(task, steps[end : end + 1])
+            called, steps = True, steps[end + 1 :]
+
+    def _after(self, task: Task) -> Steps:
+        """Run background tasks where the answer was sent: held, but outside the latency."""
+        route = self.plan.routes[task.route]
+        if not route.after:
+            return
+        background = self.recorder.branch(task, BACKGROUND)
+        background.loop_queued, background.loop_granted = task.loop_queued, task.loop_granted
+        on_asgi = self.plan.server.kind is ServerKind.ASGI
+        try:
+            if on_asgi and not route.on_loop:
+                yield from self.runner.in_thread(background, route.after)
+            else:
+                yield from self.runner.run(background, route.after)
+        except Failed:
+            pass  # the answer is out; nobody hears of it
+        task.loop_queued, task.loop_granted = background.loop_queued, background.loop_granted
+        background.loop_queued = background.loop_granted = -1
+        self.recorder.ended(background)
