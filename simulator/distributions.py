@@ -1,6 +1,6 @@
-"""The distributions of times, with the parameters that an engineer has.
+"""The distributions of times and counts, with the parameters that an engineer has.
 
-Each one is immutable data in nanoseconds. ``sample`` is the only place where
+Each one of a time is immutable data in nanoseconds. ``sample`` is the only place where
 a duration is a float; the workload rounds what it returns to integers.
 """
 
@@ -191,6 +191,69 @@ class Mixture:
         return columns[chosen, np.arange(size)]
 
 
+@dataclass(frozen=True, slots=True)
+class UniformKey:
+    """A row's number, 0 … keys - 1, each as likely; not a time."""
+
+    keys: int
+
+    @property
+    def mean_ns(self) -> float:
+        return (self.keys - 1) / 2
+
+    def sample(self, rng: np.random.Generator, size: int) -> FloatArray:
+        return rng.integers(0, self.keys, size).astype(np.float64)
+
+
+@dataclass(frozen=True, slots=True)
+class ZipfKey:
+    """A row's number, 0 … keys - 1, row i with a weight of 1 / (i + 1)^s; not a time."""
+
+    keys: int
+    s: float
+
+    @property
+    def mean_ns(self) -> float:
+        weights = self._weights()
+        return float(np.average(np.arange(self.keys), weights=weights))
+
+    def sample(self, rng: np.random.Generator, size: int) -> FloatArray:
+        edges = np.cumsum(self._weights())
+        drawn = np.searchsorted(edges, rng.random(size) * edges[-1], side="right")
+        return np.minimum(drawn, self.keys - 1).astype(np.float64)  # type: ignore[no-any-return]
+
+    def _weights(self) -> FloatArray:
+        return np.asarray(np.arange(1.0, self.keys + 1) ** -self.s, dtype=np.float64)
+
+
+@dataclass(frozen=True, slots=True)
+class Geometric:
+    """A count, 1 and more, of this mean, each one as likely to be the last; not a time."""
+
+    mean: float
+
+    @property
+    def mean_ns(self) -> float:
+        return self.mean
+
+    def sample(self, rng: np.random.Generator, size: int) -> FloatArray:
+        return rng.geometric(1 / self.mean, size).astype(np.float64)
+
+
+@dataclass(frozen=True, slots=True)
+class Chance:
+    """1 with this probability, else 0; not a time."""
+
+    p: float
+
+    @property
+    def mean_ns(self) -> float:
+        return self.p
+
+    def sample(self, rng: np.random.Generator, size: int) -> FloatArray:
+        return (rng.random(size) < self.p).astype(np.float64)
+
+
 Distribution = (
     Constant
     | Exponential
@@ -203,4 +266,8 @@ Distribution = (
     | Pareto
     | Empirical
     | Mixture
+    | UniformKey
+    | ZipfKey
+    | Geometric
+    | Chance
 )

@@ -1,4 +1,4 @@
-"""Text with units to exact integers and back: durations, rates, counts.
+"""Text with units to exact integers and back: durations, rates, counts, sizes, percentages.
 
 Nothing here is a float: ``1.5ms`` is 1,500,000 ns, whatever its number of digits.
 The patterns are those of the JSON Schema too, so that an editor and the loader
@@ -31,16 +31,30 @@ _NS = {
 }
 _PER_S = {"ms": Fraction(1000), "s": Fraction(1), "min": Fraction(1, 60), "h": Fraction(1, 3600)}
 _COUNTS = {"k": 10**3, "M": 10**6}
+_BYTES = {
+    "B": 1,
+    "kB": 10**3,
+    "KB": 10**3,
+    "MB": 10**6,
+    "GB": 10**9,
+    "KiB": 2**10,
+    "MiB": 2**20,
+    "GiB": 2**30,
+}
 
 _NUMBER = r"(?:[0-9]{1,24}(?:\.[0-9]{1,24})?|\.[0-9]{1,24})"
 _PART = rf"({_NUMBER})(h|ms|m|s|us|µs|μs|ns)"
 DURATION_PATTERN = rf"^(?:{_NUMBER}(?:h|ms|m|s|us|µs|μs|ns))+$"
 RATE_PATTERN = rf"^{_NUMBER}/(?:ms|s|min|h)$"
 COUNT_PATTERN = rf"^{_NUMBER}[kM]$"
+SIZE_PATTERN = rf"^{_NUMBER}(?:B|kB|KB|MB|GB|KiB|MiB|GiB)$"
+PERCENT_PATTERN = r"^(?:100(?:\.0{1,12})?|[0-9]{1,2}(?:\.[0-9]{1,12})?)%$"
 
 DURATION_EXPECTED = "a duration such as 5ms or 1m30s"
 RATE_EXPECTED = "a rate such as 200/s or 90/min"
 COUNT_EXPECTED = "a whole number such as 50 or 10k"
+SIZE_EXPECTED = "a size such as 64KiB"
+PERCENT_EXPECTED = "a percentage such as 1% or 0.5%"
 
 
 class UnitError(ValueError):
@@ -80,12 +94,12 @@ def exact_duration(ns: int) -> str:
 
 
 def parse_rate(text: str) -> Fraction:
-    """Requests per second of a rate such as ``200/s``, exactly.
+    """Requests per second of a rate such as ``200/s``, exactly; ``0/s`` is 0.
 
     Raises
     ------
     UnitError
-        No unit, an unknown one, or outside ``RATE_MIN`` … ``RATE_MAX``.
+        No unit, an unknown one, or neither 0 nor within ``RATE_MIN`` … ``RATE_MAX``.
     """
     if not re.match(RATE_PATTERN, text) or text.endswith("\n"):
         bare = re.fullmatch(_NUMBER, text)
@@ -93,7 +107,7 @@ def parse_rate(text: str) -> Fraction:
         raise UnitError(f"{_shown(text)} is not a rate, expected {RATE_EXPECTED}", hint)
     number, unit = text.split("/")
     rate = _exact(number) * _PER_S[unit]
-    if not RATE_MIN <= rate <= RATE_MAX:
+    if rate and not RATE_MIN <= rate <= RATE_MAX:
         raise UnitError(f"{text} is out of range, expected one request a day to one a nanosecond")
     return rate
 
@@ -116,6 +130,44 @@ def parse_count(text: str) -> int:
     if count >= UNLIMITED:
         raise UnitError(f"{text} is too large, expected less than 2^31")
     return int(count)
+
+
+def parse_size(text: str) -> int:
+    """Bytes of a size such as ``64KiB`` (1024 each) or ``64KB`` (1000 each).
+
+    Raises
+    ------
+    UnitError
+        No unit, an unknown one, or no whole number of bytes.
+    """
+    if not re.match(SIZE_PATTERN, text) or text.endswith("\n"):
+        bare = re.fullmatch(_NUMBER, text)
+        hint = f"did you mean {text}KiB or {text}MiB?" if bare else ""
+        raise UnitError(f"{_shown(text)} is not a size, expected {SIZE_EXPECTED}", hint)
+    number = re.match(_NUMBER, text)
+    assert number is not None
+    size = _exact(number[0]) * _BYTES[text[number.end() :]]
+    if size.denominator != 1:
+        raise UnitError(f"{text} is no whole number of bytes, expected {SIZE_EXPECTED}")
+    if size > 2**50:
+        raise UnitError(f"{text} is too large, expected at most 1 PiB")
+    return int(size)
+
+
+def parse_percent(text: str) -> Fraction:
+    """The fraction of a percentage: ``1%`` is 1/100, exactly.
+
+    Raises
+    ------
+    UnitError
+        No such spelling, or above 100%.
+    """
+    if not re.match(PERCENT_PATTERN, text) or text.endswith("\n"):
+        hint = ""
+        if re.fullmatch(_NUMBER, text) and len(text) < 20 and _exact(text) <= 1:
+            hint = f"did you mean {_decimal(_exact(text) * 100)}%?"
+        raise UnitError(f"{_shown(text)} is not a percentage, expected {PERCENT_EXPECTED}", hint)
+    return _exact(text[:-1]) / 100
 
 
 def _exact(number: str) -> Fraction:

@@ -8,7 +8,9 @@ from typing import Any
 from simulator import units
 from simulator.engines.contract import REQUESTS_MAX, TIME_MAX_NS
 from simulator.plan import UNLIMITED
+from simulator.scenario.check_outside import check_outside
 from simulator.scenario.check_steps import check_steps
+from simulator.scenario.check_times import check_time
 from simulator.scenario.kinds import BAD
 from simulator.scenario.report import Report
 from simulator.scenario.resolve import Document
@@ -27,6 +29,7 @@ def check(document: Document, report: Report) -> None:
         for name, pool in pools.items():
             _pool(f"pools.{name}", pool, databases, report)
         _stations(document, report)
+    check_outside(document, report)
     if document["routes"] is not BAD:
         _routes(document, report)
         _loads(document, report)
@@ -48,11 +51,12 @@ def _server(server: Any, report: Report) -> None:
 
 def _stations(document: Document, report: Report) -> None:
     server = document["server"]
-    if server is BAD or server["workers"] is BAD:
+    if server is BAD or BAD in (server["workers"], server["instances"], document["services"]):
         return
-    count = server["workers"] * (3 + len(document["pools"]))
+    each = 4 + len(document["pools"]) + len(document["services"])
+    count = server["instances"] * server["workers"] * each
     if count > STATIONS_MAX:
-        what = f"{server['workers']} workers make {count} stations"
+        what = f"{server['instances'] * server['workers']} workers make {count} stations"
         report("server.workers", f"{what}, expected at most {STATIONS_MAX} (STATIONS_MAX)")
 
 
@@ -125,9 +129,18 @@ def _loads(document: Document, report: Report) -> None:
 
 def _requests(load: Any, path: str, report: Report) -> int:
     """About how many requests a load makes."""
-    if load is BAD or BAD in load.values():
+    if load is BAD or BAD in load.values() or BAD in load.get("stages", ()):
+        return 0
+    if any(BAD in stage.values() for stage in load.get("stages", ())):
         return 0
     count: int = load.get("requests", UNLIMITED)
+    if "trace" in load:
+        return len(load["trace"])
+    if "stages" in load:
+        return min(count, _of_stages(load))
+    if "users" in load:
+        check_time(load["think"], f"{path}.think", report)
+        return 0 if count == UNLIMITED else count
     if "rate" not in load:
         return count
     rate = units.parse_rate(load["rate"])
@@ -136,6 +149,16 @@ def _requests(load: Any, path: str, report: Report) -> int:
     if count / rate * 10**9 > TIME_MAX_NS:
         report(path, "lasts more than 2^61 ns, 73 years (TIME_MAX_NS), expected less")
     return count
+
+
+def _of_stages(load: Any) -> int:
+    rates = [load["start"], *(stage["target"] for stage in load["stages"])]
+    exact = [units.parse_rate(rate) for rate in rates]
+    total = Fraction(0)
+    for i, stage in enumerate(load["stages"]):
+        mean = (exact[i] + exact[i + 1]) / 2
+        total += mean * units.parse_duration(stage["duration"]) / 10**9
+    return int(total) + 1
 
 
 def _thresholds(document: Document, report: Report) -> None:

@@ -6,13 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from simulator import units
+from simulator.scenario.check_times import check_retries, check_time
 from simulator.scenario.kinds import BAD
 from simulator.scenario.report import Report
 from simulator.scenario.steps import word
-
-TAIL_MAX = 1000
-"""p99 / p50 of a distribution; beyond that a draw could leave the range of time."""
 
 Document = dict[str, Any]
 
@@ -28,14 +25,23 @@ class _Around:
 def check_steps(route: Document, path: str, document: Document, report: Report) -> None:
     """Reports what is wrong with the steps of one route."""
     code = {"async def": None, "def": "a def handler"}.get(route["handler"], "")
-    _Walk(document, report).steps(route["steps"], f"{path}.steps", _Around(code))
+    walk = _Walk(document, report)
+    for key in ("steps", "after"):
+        walk.steps(route[key], f"{path}.{key}", _Around(code))
+    priority = route["priority"]
+    if priority not in (0, BAD) and not walk.queues:
+        what = "ignored by a route without call, predict or generate"
+        report(f"{path}.priority", what, "remove it")
 
 
 class _Walk:
     def __init__(self, document: Document, report: Report) -> None:
         self._pools = document["pools"]
         self._locks = document["locks"]
+        self._services = document["services"]
+        self._accelerators = document["accelerators"]
         self._report = report
+        self.queues = False  # whether a step waits where priority has a meaning
         self._words: dict[str, Callable[[Document, str, _Around], None]] = {
             "cpu": self._cpu,
             "await": self._await,
@@ -43,6 +49,11 @@ class _Walk:
             "query": self._query,
             "with": self._with,
             "lock": self._lock,
+            "call": self._call,
+            "predict": self._predict,
+            "generate": self._generate,
+            "stream": self._stream,
+            "broadcast": self._broadcast,
             "gather": self._gather,
             "to_thread": self._to_thread,
         }
@@ -71,6 +82,7 @@ class _Walk:
 
     def _with(self, step: Document, path: str, around: _Around) -> None:
         self._known(step["with"], f"{path}.with", "pool", self._pools)
+        check_retries(step.get("retries", 0), f"{path}.retries", self._report)
         self.steps(step["do"], f"{path}.do", replace(around, held=(*around.held, step["with"])))
 
     def _lock(self, step: Document, path: str, around: _Around) -> None:
@@ -78,6 +90,39 @@ class _Walk:
         if not around.held:
             what = "a row lock outside a transaction, expected it inside `with: POOL`"
             self._report(f"{path}.lock", what, "put it under `do`")
+
+    def _call(self, step: Document, path: str, around: _Around) -> None:
+        self.queues = True
+        self._known(step["call"], f"{path}.call", "service", self._services)
+        check_retries(step["retries"], f"{path}.retries", self._report)
+
+    def _predict(self, step: Document, path: str, around: _Around) -> None:
+        self._device(step["predict"], f"{path}.predict", "continuous", "did you mean generate?")
+
+    def _generate(self, step: Document, path: str, around: _Around) -> None:
+        self._device(step["generate"], f"{path}.generate", "batch", "did you mean predict?")
+
+    def _device(self, name: Any, path: str, wrong: str, hint: str) -> None:
+        self.queues = True
+        devices = self._accelerators
+        self._known(name, path, "accelerator", devices)
+        device = BAD if BAD in (name, devices) else devices.get(name, BAD)
+        if device is not BAD and wrong in device:
+            right = "continuous" if wrong == "batch" else "batch"
+            what = f"{name} has '{wrong}', expected an accelerator with '{right}'"
+            self._report(path, what, hint)
+
+    def _stream(self, step: Document, path: str, around: _Around) -> None:
+        given = step["stream"]
+        for key in ("every", "cpu") if given is not BAD else ():
+            check_time(given[key], f"{path}.stream.{key}", self._report)
+
+    def _broadcast(self, step: Document, path: str, around: _Around) -> None:
+        if around.code:
+            what = f"broadcast in {around.code}, expected async def"
+            self._report(f"{path}.broadcast", what, "sockets belong to the loop")
+        if step["broadcast"] is not BAD:
+            check_time(step["broadcast"]["cpu"], f"{path}.broadcast.cpu", self._report)
 
     def _gather(self, step: Document, path: str, around: _Around) -> None:
         if around.code:
@@ -127,43 +172,3 @@ def _uses(steps: Any, held: tuple[str, ...], outer: int) -> set[int]:
             for branch in step["gather"]:
                 used |= _uses(branch, held, outer)
     return {index for index in used if index < outer}
-
-
-def check_time(time: Any, path: str, report: Report) -> None:
-    """Reports parameters of a distribution that don't fit together."""
-    if not isinstance(time, dict):
-        return
-    ((name, given),) = time.items()
-    if given is BAD or isinstance(given, str):
-        return
-    if BAD in (given.values() if isinstance(given, dict) else given):
-        return
-    path = f"{path}.{name}"
-    if name in ("lognormal", "pareto"):
-        _quantiles(given, path, report)
-    elif name == "uniform" and _ns(given[0]) > _ns(given[1]):
-        report(path, f"{given[0]} to {given[1]}, expected the shorter time first")
-    elif name == "mix":
-        for i, part in enumerate(given):
-            check_time(part["time"], f"{path}[{i}].time", report)
-        _shares(given, path, report)
-
-
-def _quantiles(given: Document, path: str, report: Report) -> None:
-    p50, p99 = _ns(given["p50"]), _ns(given["p99"])
-    if p99 <= p50:
-        what = f"{given['p99']} is not above p50, expected more than {given['p50']}"
-        report(f"{path}.p99", what)
-    elif p99 > TAIL_MAX * p50:
-        what = f"{given['p99']} is more than {TAIL_MAX} times p50 (TAIL_MAX), expected less"
-        report(f"{path}.p99", what)
-
-
-def _shares(given: list[Document], path: str, report: Report) -> None:
-    shares = [part["p"] for part in given]
-    if BAD not in shares and abs(sum(shares) - 1) > 1e-9:
-        report(path, f"the p sum to {sum(shares):g}, expected 1")
-
-
-def _ns(text: str) -> int:
-    return units.parse_duration(text)

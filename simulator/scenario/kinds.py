@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from enum import Enum
 from typing import Any, Final
 
@@ -138,17 +139,22 @@ class Boolean(Kind):
 
 
 class Count(Kind):
-    """A whole number, which may be spelt ``10k``."""
+    """A whole number, which may be spelt ``10k``; the word ``none`` where ``or_none`` is set."""
 
     expected = units.COUNT_EXPECTED
 
-    def __init__(self, least: int, most: int) -> None:
+    def __init__(self, least: int, most: int, *, or_none: bool = False) -> None:
         self.least = least
         self.most = most
+        self.or_none = or_none
+        if or_none:
+            self.expected = f"{units.COUNT_EXPECTED}, or none"
 
     def _read(self, node: Node, path: str, problems: Problems) -> Any:
         if not isinstance(node, Scalar) or isinstance(node.value, bool) or node.value is None:
             return self.mistaken(node, path, problems)
+        if self.or_none and node.value == "none":
+            return "none"
         if isinstance(node.value, str):
             if re.fullmatch("0|[1-9][0-9]*", node.value):
                 what = f"{shown(node)} is text, expected {self.expected}"
@@ -156,7 +162,8 @@ class Count(Kind):
             try:
                 value = units.parse_count(node.value)
             except units.UnitError as error:
-                return self.wrong(node, path, problems, error.what, error.hint)
+                what = error.what.replace(units.COUNT_EXPECTED, self.expected)
+                return self.wrong(node, path, problems, what, error.hint)
         elif node.value != int(node.value):
             return self.mistaken(node, path, problems)
         else:
@@ -167,12 +174,11 @@ class Count(Kind):
         return value
 
     def schema(self) -> Schema:
-        return {
-            "anyOf": [
-                {"type": "integer", "minimum": self.least, "maximum": self.most},
-                {"type": "string", "pattern": units.COUNT_PATTERN},
-            ]
-        }
+        forms: list[Schema] = [
+            {"type": "integer", "minimum": self.least, "maximum": self.most},
+            {"type": "string", "pattern": units.COUNT_PATTERN},
+        ]
+        return {"anyOf": [*forms, {"const": "none"}] if self.or_none else forms}
 
 
 class Number(Kind):
@@ -234,19 +240,49 @@ class Duration(Kind):
         return {"anyOf": [{"const": "none"}, text]} if self.or_none else text
 
 
-class Rate(Kind):
-    """Requests per unit of time."""
+class Quantity(Kind):
+    """Text with a unit, kept as it was spelt."""
 
-    expected = units.RATE_EXPECTED
+    def __init__(self, parse: Callable[[str], object], pattern: str, expected: str) -> None:
+        self.parse = parse
+        self.pattern = pattern
+        self.expected = expected
 
     def _read(self, node: Node, path: str, problems: Problems) -> Any:
         if not isinstance(node, Scalar) or isinstance(node.value, bool) or node.value is None:
             return self.mistaken(node, path, problems)
         try:
-            units.parse_rate(node.text)
+            value = self.parse(node.text)
         except units.UnitError as error:
             return self.wrong(node, path, problems, error.what, error.hint)
+        return self._sound(node, path, problems, value)
+
+    def _sound(self, node: Scalar, path: str, problems: Problems, value: object) -> Any:
         return node.text
 
     def schema(self) -> Schema:
-        return {"type": "string", "pattern": units.RATE_PATTERN}
+        return {"type": "string", "pattern": self.pattern}
+
+
+class Rate(Quantity):
+    """Requests per unit of time; 0 only where ``or_zero`` is set."""
+
+    def __init__(self, *, or_zero: bool = False) -> None:
+        super().__init__(units.parse_rate, units.RATE_PATTERN, units.RATE_EXPECTED)
+        self.or_zero = or_zero
+
+    def _sound(self, node: Scalar, path: str, problems: Problems, value: object) -> Any:
+        if value or self.or_zero:
+            return node.text
+        what = f"{node.text} is out of range, expected one request a day to one a nanosecond"
+        return self.wrong(node, path, problems, what)
+
+
+def size() -> Quantity:
+    """A number of bytes such as ``64KiB``."""
+    return Quantity(units.parse_size, units.SIZE_PATTERN, units.SIZE_EXPECTED)
+
+
+def percent() -> Quantity:
+    """A share such as ``1%``."""
+    return Quantity(units.parse_percent, units.PERCENT_PATTERN, units.PERCENT_EXPECTED)

@@ -10,6 +10,8 @@ from __future__ import annotations
 from typing import Any
 
 from simulator.plan import UNLIMITED
+from simulator.scenario import presets
+from simulator.scenario.arrivals import LOADS
 from simulator.scenario.kinds import (
     Boolean,
     Choice,
@@ -19,11 +21,12 @@ from simulator.scenario.kinds import (
     Matching,
     Name,
     Number,
-    Rate,
     Schema,
     Text,
+    size,
 )
 from simulator.scenario.node import Mapping, Node, Scalar, Sequence
+from simulator.scenario.outside import ACCELERATOR, CLIENT, FAULT, SERVICE
 from simulator.scenario.presets import OVERHEADS, POOLS, SERVERS
 from simulator.scenario.problem import Problems
 from simulator.scenario.sections import (
@@ -37,12 +40,20 @@ from simulator.scenario.sections import (
 )
 from simulator.scenario.steps import STEP
 
+INSTANCES_MAX = 1000
+"""Machines behind a balancer."""
+CORES_MAX = 10_000
+"""Cores of an instance or of a database."""
 WORKERS_MAX = 10_000
 """Worker processes."""
 SLOTS_MAX = 1_000_000
 """Threads of a process, connections of a pool or of a database."""
 
+PRIORITY_MAX = 1000
+"""The least urgent priority."""
+
 _SLOTS = Count(0, SLOTS_MAX)
+_STEPS = ListOf(STEP, expected="a list of steps")
 
 
 class _Anything(Kind):
@@ -60,21 +71,6 @@ class _Anything(Kind):
     def schema(self) -> Schema:
         return {}
 
-
-LOAD = Section(
-    Field("requests", Count(1, UNLIMITED - 1), "How many requests; may be spelt 10k."),
-    Field("at", Choice("once"), "A burst: all requests arrive at time 0."),
-    Field("rate", Rate(), "Open arrivals at this rate, which never wait for completions."),
-    Field("arrivals", Choice("poisson", "constant"), "How they arrive; default poisson."),
-    Field("for", Duration(positive=True), "Arrivals stop then."),
-    Field(
-        "drain",
-        Duration(or_none=True),
-        "How long after `for` requests in flight may end; default 30s.",
-    ),
-    expected="a load",
-)
-LOADS = OneOrMore(LOAD, expected="a load such as {requests: 1000, at: once}, or a list of them")
 
 OVERHEAD_FIELDS = tuple(Field(name, Duration(), doc, "0s") for name, (_, doc) in OVERHEADS.items())
 
@@ -128,6 +124,45 @@ SERVER = Section(
         Duration(positive=True),
         "sys.setswitchinterval: how long a thread waits before it asks for the GIL; default 5ms.",
     ),
+    Field("instances", Count(1, INSTANCES_MAX), "Machines behind the balancer.", 1),
+    Field(
+        "balancer",
+        Choice("round_robin", "random", "least_connections", "two_choices"),
+        "Which instance gets a request; two_choices: of two at random the one with fewer "
+        "in flight.",
+        "round_robin",
+    ),
+    Field(
+        "cores",
+        Count(1, CORES_MAX, or_none=True),
+        "Cores of each instance, shared by its processes; none: enough for all.",
+        "none",
+    ),
+    Field(
+        "backlog",
+        Count(1, SLOTS_MAX, or_none=True),
+        "Connections that wait to be accepted; the SYN of one more is tried again after 1, 3, 7 s.",
+        presets.BACKLOG,
+    ),
+    Field(
+        "limit_concurrency",
+        Count(1, SLOTS_MAX, or_none=True),
+        "uvicorn: connections of a process at which it answers 503; default none.",
+    ),
+    Field(
+        "timeout",
+        Duration(or_none=True, positive=True),
+        "gunicorn: a sync worker that is busy for longer is killed; default 30s.",
+    ),
+    Field(
+        "memory",
+        Section(
+            Field("connection", size(), "Memory of an open connection.", presets.CONNECTION_BYTES),
+            Field("thread", size(), "Resident memory of a thread.", presets.THREAD_BYTES),
+        ),
+        "What is counted for the report of memory.",
+        {"connection": presets.CONNECTION_BYTES, "thread": presets.THREAD_BYTES},
+    ),
     Field(
         "overheads",
         WordOr(Choice("none", "typical"), Section(*OVERHEAD_FIELDS)),
@@ -161,7 +196,40 @@ DATABASE = Section(
     Field("preset", Choice("postgresql"), "Documented defaults of a database.", "postgresql"),
     Field("max_connections", Count(1, SLOTS_MAX), "Connections that it accepts.", 100),
     Field("reserved", _SLOTS, "Of these, kept back for superusers.", 3),
+    Field(
+        "cores",
+        Count(1, CORES_MAX, or_none=True),
+        "Cores that its queries share; none: each query has its own.",
+        "none",
+    ),
+    Field(
+        "deadlock_timeout",
+        Duration(positive=True),
+        "How long a lock is waited for before a cycle is looked for.",
+        "1s",
+    ),
     expected="a database",
+)
+
+LOCK = Section(
+    Field("keys", Count(1, SLOTS_MAX), "How many rows there are.", 1),
+    Field(
+        "pick",
+        WordOr(
+            Choice("fixed", "uniform"),
+            Section(
+                Field(
+                    "zipf",
+                    Number(0, 10, above=True),
+                    "The i-th row is picked with a weight of 1 / i^s.",
+                    REQUIRED,
+                )
+            ),
+        ),
+        "Which row a request wants; default uniform, or fixed where there is one row.",
+    ),
+    Field("grant", Choice("fifo", "random"), "Which waiter gets a released row.", "fifo"),
+    expected="a lock",
 )
 
 ROUTE = Section(
@@ -177,7 +245,20 @@ ROUTE = Section(
         "Share of the common load, beside the other routes; default 1.",
     ),
     Field("load", LOADS, "A load of its own; the common load then passes it by."),
-    Field("steps", ListOf(STEP, expected="a list of steps"), "What the handler does.", REQUIRED),
+    Field(
+        "deadline",
+        Duration(or_none=True, positive=True),
+        "When the client leaves for good, counted from the first arrival of the request.",
+        "none",
+    ),
+    Field(
+        "priority",
+        Count(0, PRIORITY_MAX),
+        "At services and accelerators; the lowest number is served first.",
+        0,
+    ),
+    Field("steps", _STEPS, "What the handler does.", REQUIRED),
+    Field("after", _STEPS, "Background tasks, after the response is sent.", []),
     expected="a route",
 )
 
@@ -192,6 +273,7 @@ SCENARIO = Section(
         "Values by name, used elsewhere as '${name}'.",
     ),
     Field("load", LOADS, "How requests arrive: one load or a list of them."),
+    Field("client", CLIENT, "Who sends the requests."),
     Field("server", SERVER, "The processes, loops and threads."),
     Field("pools", Named(POOL, expected="a mapping of pools"), "Connection pools by name.", {}),
     Field(
@@ -199,8 +281,20 @@ SCENARIO = Section(
     ),
     Field(
         "locks",
-        Named(Section(expected="{}"), expected="a mapping of locks"),
+        Named(LOCK, expected="a mapping of locks"),
         "Rows that one transaction at a time can hold, by name.",
+        {},
+    ),
+    Field(
+        "services",
+        Named(SERVICE, expected="a mapping of services"),
+        "What handlers call over the network, by name.",
+        {},
+    ),
+    Field(
+        "accelerators",
+        Named(ACCELERATOR, expected="a mapping of accelerators"),
+        "Devices that serve batches, by name.",
         {},
     ),
     Field(
@@ -218,6 +312,22 @@ SCENARIO = Section(
         ),
         "Metric -> expressions that must hold, in k6's grammar.",
         {},
+    ),
+    Field(
+        "sweep",
+        Named(
+            OneOrMore(_Anything(), expected="a list of values, or a range such as 10..100..10"),
+            expected="a mapping of keys such as pools.db.size to lists of values",
+            names=r"^\S{1,200}$",
+        ),
+        "Key -> the values that `sim sweep` gives it; a run takes no notice of them.",
+        {},
+    ),
+    Field(
+        "faults",
+        ListOf(FAULT, expected="a list of faults"),
+        "Times in which something fails or is slow.",
+        [],
     ),
     expected="a scenario",
 )

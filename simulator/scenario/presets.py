@@ -62,6 +62,20 @@ POOLS = {
     ),
 }  # fmt: skip
 
+CLIENTS = {"httpx": (100, "5s"), "aiohttp": (100, "none")}
+"""Connections and how long a call waits for one: httpx 0.28.1 Limits(max_connections=100),
+Timeout(5.0) for connect, read, write and pool, of which pool alone is taken over here;
+aiohttp 3.12 TCPConnector(limit=100), which has no timeout of its own."""
+
+BACKLOG = 2048
+"""uvicorn 0.54.0 and gunicorn 27.0.1: --backlog."""
+SYNC_TIMEOUT = "30s"
+"""gunicorn 27.0.1: --timeout, which kills a sync worker that is busy for longer."""
+CONNECTION_BYTES = "65KiB"
+"""uvicorn 0.54.0: an idle WebSocket with permessage-deflate, the default."""
+THREAD_BYTES = "16KiB"
+"""CPython 3.11: resident memory of an idle thread; its stack is virtual memory."""
+
 OVERHEADS_SOURCE = (
     "measured on a 2-core Linux VM over loopback: Python 3.11.7, fastapi 0.165.0, "
     "uvicorn 0.54.0, gunicorn 27.0.1, asyncpg 0.32.0, PostgreSQL 15.18"

@@ -8,23 +8,35 @@ passed on in silence.
 
 from __future__ import annotations
 
-import re
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from simulator import units
 from simulator.scenario import presets
 from simulator.scenario.kinds import BAD
-from simulator.scenario.problem import Problems
+from simulator.scenario.recorded import with_values
 from simulator.scenario.report import Report
-from simulator.scenario.source import read_text
-from simulator.scenario.times import VALUES_MAX
+from simulator.scenario.resolve_load import resolve_loads
+from simulator.scenario.resolve_outside import (
+    NO_CLIENT,
+    resolve_accelerator,
+    resolve_client,
+    resolve_fault,
+    resolve_lock,
+    resolve_service,
+)
+from simulator.scenario.resolve_steps import resolve_steps
 
 Document = dict[str, Any]
 
-DRAIN = "30s"
-"""How long after its `for` a load's requests may stay in flight."""
+_SERVER: Document = {
+    "preset": "fastapi",
+    "instances": 1,
+    "balancer": "round_robin",
+    "cores": "none",
+    "backlog": presets.BACKLOG,
+    "memory": {"connection": presets.CONNECTION_BYTES, "thread": presets.THREAD_BYTES},
+}
+"""The server where nothing is said about it."""
 
 _IGNORED = {
     "sync": {
@@ -33,9 +45,14 @@ _IGNORED = {
         "loop": "there is no event loop",
         "gil": "a process has one thread",
         "switch_interval": "a process has one thread",
+        "limit_concurrency": "a process takes one request at a time",
     },
-    "threads": {"loop": "there is no event loop"},
-    "asgi": {},
+    "threads": {
+        "loop": "there is no event loop",
+        "limit_concurrency": "only uvicorn has one",
+        "timeout": "only a sync worker is killed",
+    },
+    "asgi": {"timeout": "uvicorn has none"},
 }
 
 
@@ -49,23 +66,53 @@ def resolve(document: Document, report: Report, *, name: str, folder: Path) -> D
     folder : Path
         What files named in the document are relative to.
     """
+    files = _Files(report, folder)
+    routes = document["routes"]
+    shared = [] if routes is BAD else [k for k, v in routes.items() if v is BAD or "load" not in v]
     out: Document = {
         "name": document.get("name", name),
         "description": document["description"],
         "seed": document["seed"],
     }
     if "load" in document:
-        out["load"] = _loads(document["load"], "load", report)
-    out["server"] = _server(document.get("server", {"preset": "fastapi"}), report)
-    for section, one in (("pools", _pool), ("databases", _same), ("locks", _same)):
+        out["load"] = files.loads(document["load"], "load", shared)
+    out["server"] = server = _server(document.get("server", _SERVER), report)
+    client = resolve_client(
+        document.get("client", NO_CLIENT), BAD if server is BAD else server["kind"], report
+    )
+    out["client"] = files.values(client, "client")
+    for section, one in (("pools", _pool), ("databases", _same), ("locks", resolve_lock)):
         entries = document[section]
         out[section] = entries if entries is BAD else {k: one(v) for k, v in entries.items()}
-    routes = document["routes"]
+    for section, other in (("services", resolve_service), ("accelerators", resolve_accelerator)):
+        out[section] = entries = document[section]
+        if entries is not BAD:
+            named = {k: other(v, f"{section}.{k}", report) for k, v in entries.items()}
+            out[section] = files.values(named, section)
     if routes is not BAD:
-        routes = {k: _route(v, f"routes.{k}", report, folder) for k, v in routes.items()}
+        services = out["services"]
+        routes = {k: _route(v, k, files, services) for k, v in routes.items()}
     out["routes"] = routes
     out["thresholds"] = document["thresholds"]
+    faults = document["faults"]
+    if faults is not BAD:
+        faults = [resolve_fault(v, f"faults[{i}]", report) for i, v in enumerate(faults)]
+    out["faults"] = faults
     return out
+
+
+class _Files:
+    """Reads what the document names, relative to its folder."""
+
+    def __init__(self, report: Report, folder: Path) -> None:
+        self.report = report
+        self.folder = folder
+
+    def values(self, part: Any, path: str) -> Any:
+        return with_values(part, path, self.report, self.folder)
+
+    def loads(self, given: Any, path: str, routes: list[str]) -> Any:
+        return resolve_loads(given, path, self.report, self.folder, routes)
 
 
 def _same(entry: Any) -> Any:
@@ -81,7 +128,9 @@ def _server(given: Any, report: Report) -> Any:
     ignored = {} if kind is BAD else _IGNORED[kind]
     for key, why in ignored.items():
         if key in given and given[key] is not BAD:
-            report(f"server.{key}", f"ignored under kind {kind}, where {why}", "remove it")
+            threaded = kind == "sync" and key == "threads"
+            hint = "gunicorn with threads is preset: django" if threaded else "remove it"
+            report(f"server.{key}", f"ignored under kind {kind}, where {why}", hint)
     if kind not in (BAD, "sync"):
         out["threads"] = given.get("threads", presets.THREADS[kind])
         out["accept"] = given.get("accept", "round_robin")
@@ -89,6 +138,12 @@ def _server(given: Any, report: Report) -> Any:
         out["loop"] = given.get("loop", "uvloop")
     if kind not in (BAD, "sync"):
         out |= _gil(given, report)
+    out |= {key: given[key] for key in ("instances", "balancer", "cores", "backlog")}
+    if kind == "asgi":
+        out["limit_concurrency"] = given.get("limit_concurrency", "none")
+    if kind == "sync":
+        out["timeout"] = given.get("timeout", presets.SYNC_TIMEOUT)
+    out["memory"] = given["memory"]
     out["overheads"] = _overheads(given.get("overheads", "none"))
     return out
 
@@ -131,111 +186,20 @@ def _pool(given: Any) -> Any:
     return {**out, "database": given["database"]} if "database" in given else out
 
 
-def _route(given: Any, path: str, report: Report, folder: Path) -> Any:
+def _route(given: Any, name: str, files: _Files, services: Any) -> Any:
     if given is BAD:
         return BAD
+    path, report = f"routes.{name}", files.report
     out = {"path": given["path"]} if "path" in given else {}
     out["handler"] = given["handler"]
     if "load" in given:
-        out["load"] = _loads(given["load"], f"{path}.load", report)
+        out["load"] = files.loads(given["load"], f"{path}.load", [name])
         if "weight" in given:
             report(f"{path}.weight", "ignored beside a load of its own", "remove one of the two")
     else:
         out["weight"] = given.get("weight", 1)
-    out["steps"] = _with_values(given["steps"], f"{path}.steps", report, folder)
+    out |= {"deadline": given["deadline"], "priority": given["priority"]}
+    for key in ("steps", "after"):
+        steps = resolve_steps(given[key], f"{path}.{key}", services, report)
+        out[key] = files.values(steps, f"{path}.{key}")
     return out
-
-
-def _loads(given: Any, path: str, report: Report) -> Any:
-    if given is BAD:
-        return BAD
-    return [_load(load, f"{path}[{i}]", report) for i, load in enumerate(given)]
-
-
-def _load(given: Any, path: str, report: Report) -> Any:
-    if given is BAD:
-        return BAD
-    if "at" in given and "rate" in given:
-        report(path, "both 'at' and 'rate', expected one of the two")
-        return BAD
-    if "at" in given:
-        return _burst(given, path, report)
-    if "rate" in given:
-        return _open(given, path, report)
-    report(path, "no way to arrive, expected 'at: once' or a 'rate'")
-    return BAD
-
-
-def _burst(given: Document, path: str, report: Report) -> Any:
-    for key in ("arrivals", "for", "drain"):
-        if key in given:
-            report(f"{path}.{key}", "ignored by a burst", "remove it, or give a 'rate'")
-    if "requests" not in given:
-        report(path, "missing key 'requests', expected how many arrive at once")
-        return BAD
-    return {"requests": given["requests"], "at": given["at"]}
-
-
-def _open(given: Document, path: str, report: Report) -> Any:
-    if "for" not in given and "requests" not in given:
-        report(path, "never ends, expected 'for' or 'requests', such as for: 3m")
-        return BAD
-    out = {"rate": given["rate"], "arrivals": given.get("arrivals", "poisson")}
-    if "requests" in given:
-        out["requests"] = given["requests"]
-    if "for" in given:
-        out |= {"for": given["for"], "drain": given.get("drain", DRAIN)}
-    elif "drain" in given:
-        report(f"{path}.drain", "ignored without 'for'", "remove it")
-    return out
-
-
-def _with_values(value: Any, path: str, report: Report, folder: Path) -> Any:
-    """The steps with the values of `empirical` files in place of their names."""
-    if isinstance(value, list):
-        return [_with_values(v, f"{path}[{i}]", report, folder) for i, v in enumerate(value)]
-    if not isinstance(value, dict):
-        return value
-    out = {}
-    for key, inner in value.items():
-        if key == "empirical" and isinstance(inner, str):
-            out[key] = _values(inner, f"{path}.{key}", report, folder)
-        else:
-            out[key] = _with_values(inner, f"{path}.{key}", report, folder)
-    return out
-
-
-def _values(file: str, path: str, report: Report, folder: Path) -> Any:
-    found = Problems()
-    text = read_text(folder / file, file, found)
-    if text is None:
-        reason = found.only().message.split(", expected")[0]
-        report(path, f"{file[:200]}: {reason}, expected a file of measured times")
-        return BAD
-    lines = [(n, line.strip()) for n, line in enumerate(text.splitlines(), 1) if line.strip()]
-    seconds = bool(lines) and lines[0][1] == "time_s"
-    rows = lines[1:] if seconds else lines
-    if not 1 <= len(rows) <= VALUES_MAX:
-        what = f"{file[:200]} has {len(rows)} values, expected 1 to {VALUES_MAX} (VALUES_MAX)"
-        report(path, what)
-        return BAD
-    try:
-        return [_value(line, n, seconds) for n, line in rows]
-    except units.UnitError as error:
-        report(path, f"{file[:200]}: {error.what}", error.hint)
-        return BAD
-
-
-def _value(text: str, line: int, seconds: bool) -> str:
-    """One measured time, spelt exactly; bare seconds are rounded to nanoseconds."""
-    try:
-        if not seconds:
-            return units.exact_duration(units.parse_duration(text))
-        if not re.fullmatch(r"[0-9]{1,10}(\.[0-9]{0,24})?([eE][-+]?[0-9]{1,2})?", text):
-            raise units.UnitError(f"{text[:40]!r} is not a number of seconds, expected one")
-        ns = round(Fraction(text) * 10**9)
-        if ns > units.DURATION_MAX_NS:
-            raise units.UnitError(f"{text} is too long, expected at most 2^61 ns (73 years)")
-        return units.exact_duration(ns)
-    except units.UnitError as error:
-        raise units.UnitError(f"line {line}: {error.what}", error.hint) from None

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from simulator.scenario.arrivals import LOAD
 from simulator.scenario.kinds import Schema
-from simulator.scenario.language import LOAD, SCENARIO
+from simulator.scenario.language import SCENARIO
 from simulator.scenario.sections import REQUIRED, VAR_PATTERN, Named, Section, WordOr, or_var
 from simulator.scenario.steps import STEP
 from simulator.scenario.times import TIME

@@ -33,18 +33,20 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 _CONTROL = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def read_text(path: Path, shown: str, problems: Problems) -> str | None:
+def read_text(path: Path, shown: str, problems: Problems, most: int | None = None) -> str | None:
     """The text of a file, or None with the problem reported: unreadable, too large, binary."""
+    most = most or SOURCE_BYTES_MAX
     mark = Mark(shown)
     try:
         with path.open("rb") as file:
-            raw = file.read(SOURCE_BYTES_MAX + 1)
+            raw = file.read(most + 1)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         problems.add(mark, f"cannot be read: {reason}, expected a YAML file")
         return None
-    if len(raw) > SOURCE_BYTES_MAX:
-        problems.add(mark, "larger than 1 MiB (SOURCE_BYTES_MAX), expected a shorter scenario")
+    if len(raw) > most:
+        limit = "1 MiB (SOURCE_BYTES_MAX)" if most == SOURCE_BYTES_MAX else f"{most >> 20} MiB"
+        problems.add(mark, f"larger than {limit}, expected a shorter scenario")
         return None
     try:
         return raw.decode("utf-8-sig")

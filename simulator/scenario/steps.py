@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from simulator.scenario.kinds import BAD, Boolean, Kind, Name, Schema
+from simulator.scenario.kinds import BAD, Boolean, Choice, Count, Duration, Kind, Name, Schema
 from simulator.scenario.node import Mapping, Node, Scalar, place, shown
+from simulator.scenario.outside import RETRIES
 from simulator.scenario.problem import Problems, nearest
 from simulator.scenario.sections import (
     REQUIRED,
@@ -16,9 +17,12 @@ from simulator.scenario.sections import (
     Section,
     described,
 )
-from simulator.scenario.times import DISTRIBUTIONS, TIME
+from simulator.scenario.times import COUNTS, DISTRIBUTIONS, TIME
 
 STEP: Kind = Lazy("step", lambda: _STEP, "a step such as {await: 5s}")
+
+SOCKETS_MAX = 1_000_000
+"""Sockets of one broadcast."""
 
 _STEPS = ListOf(STEP, expected="a list of steps")
 
@@ -49,6 +53,14 @@ class _Cpu(Kind):
         return {"anyOf": [TIME.schema(), self.section.schema()]}
 
 
+_MEANT = {
+    "sleep": "did you mean 'await' (asyncio.sleep) or 'block' (time.sleep)?",
+    "wait": "did you mean 'await' (asyncio.sleep) or 'block' (time.sleep)?",
+    **dict.fromkeys(("http", "request", "requests", "get"), "did you mean 'call'?"),
+}
+"""Words of other tools and what they are called here."""
+
+
 class _Step(Kind):
     """A mapping whose one step word says what the line does."""
 
@@ -73,9 +85,8 @@ class _Step(Kind):
         for name, child in node.entries.items():
             if name not in known:
                 mark = child.key or place(child)
-                problems.add(
-                    mark, f"{path}: unknown step '{name[:40]}'", nearest(name, self.sections)
-                )
+                hint = _MEANT.get(name) or nearest(name, self.sections)
+                problems.add(mark, f"{path}: unknown step '{name[:40]}'", hint)
                 return BAD
         what = f"{shown(node)} without a step word, expected one of: {', '.join(self.sections)}"
         return self.wrong(node, path, problems, what)
@@ -122,6 +133,14 @@ _STEP: _Step = _Step(
     ),
     with_=Section(
         Field("with", Name("pool"), "Take a connection of this pool for the steps.", REQUIRED),
+        Field(
+            "isolation",
+            Choice("read_committed", "repeatable_read", "serializable"),
+            "Of the transaction: above read_committed the first to update a row wins, and "
+            "the others fail and are tried again.",
+            "read_committed",
+        ),
+        Field("retries", RETRIES, "How often a transaction that lost is done again; default 0."),
         Field("do", _STEPS, "Steps while the connection is held.", REQUIRED),
     ),
     lock=Section(
@@ -129,6 +148,60 @@ _STEP: _Step = _Step(
             "lock",
             Name("lock"),
             "SELECT ... FOR UPDATE: held to the end of the innermost `with`.",
+            REQUIRED,
+        ),
+        Field("shared", Boolean(), "FOR SHARE: several readers may hold the row.", False),
+    ),
+    call=Section(
+        Field("call", Name("service"), "An HTTP call of this service.", REQUIRED),
+        Field(
+            "timeout",
+            Duration(or_none=True, positive=True),
+            "How long an attempt may take, waits included; default: the service's.",
+        ),
+        Field("retries", RETRIES, "When to try again; default: the service's."),
+        Field(
+            "blocking",
+            Boolean(),
+            "requests, not httpx: in async def it freezes the loop.",
+            False,
+        ),
+    ),
+    predict=Section(
+        Field("predict", Name("accelerator"), "Wait for a batch, be part of it.", REQUIRED)
+    ),
+    generate=Section(
+        Field("generate", Name("accelerator"), "Generate tokens, which are streamed.", REQUIRED),
+        Field("tokens", COUNTS, "How many tokens.", REQUIRED),
+    ),
+    stream=Section(
+        Field(
+            "stream",
+            Section(
+                Field("chunks", COUNTS, "How many chunks.", REQUIRED),
+                Field("every", TIME, "The wait before each chunk.", "0s"),
+                Field("cpu", TIME, "Compute for each chunk.", "0s"),
+                Field(
+                    "direction",
+                    Choice("out", "in"),
+                    "out: a StreamingResponse, SSE, a WebSocket's messages; in: an upload.",
+                    "out",
+                ),
+                expected="a stream",
+            ),
+            "Send or receive chunks; a sync iterator on an ASGI server takes a thread for each.",
+            REQUIRED,
+        )
+    ),
+    broadcast=Section(
+        Field(
+            "broadcast",
+            Section(
+                Field("sockets", Count(1, SOCKETS_MAX), "Open WebSockets.", REQUIRED),
+                Field("cpu", TIME, "Compute for sending to one of them.", REQUIRED),
+                expected="a broadcast",
+            ),
+            "Send one message to every open WebSocket.",
             REQUIRED,
         )
     ),

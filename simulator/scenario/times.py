@@ -100,3 +100,19 @@ DISTRIBUTIONS = OneKey(
 )
 
 _TIME: Kind = WordOr(Duration(), DISTRIBUTIONS, expected="a duration such as 5ms or a distribution")
+
+COUNT_MAX = 10_000_000
+"""Tokens of one answer, chunks of one stream; and the mean of a drawn count."""
+
+COUNTS: Kind = WordOr(
+    Count(1, COUNT_MAX),
+    OneKey(
+        Field(
+            "geometric",
+            Number(1, COUNT_MAX),
+            "Geometric with this mean: each one is as likely to be the last.",
+        ),
+        expected="a distribution such as {geometric: 180}",
+    ),
+    expected="a whole number such as 180 or {geometric: 180}",
+)

@@ -85,7 +85,7 @@ def test_rate_is_a_fraction_per_second() -> None:
     assert parse_rate("0.1/ms") == 100
 
 
-@pytest.mark.parametrize("text", ["200", "200/d", "0/s", "1e3/s", "2000000000/s", "/s", "-1/s"])
+@pytest.mark.parametrize("text", ["200", "200/d", "1e3/s", "2000000000/s", "/s", "-1/s"])
 def test_wrong_rate(text: str) -> None:
     with pytest.raises(ValueError, match="expected"):
         parse_rate(text)
