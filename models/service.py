@@ -1,0 +1,131 @@
+"""Something called over the network: its slots and their queue, and the caller's connections.
+
+``Service`` imitates what a caller sees of another service: so many requests at a time, a
+queue with a limit (an Envoy cluster's ``max_requests`` and ``max_pending_requests``, a
+server's workers and backlog), the most urgent first. A slot is handed straight to the
+next in line.
+
+``HttpClient`` imitates the connection limit of an HTTP client in one process: httpx 0.28
+``Limits(max_connections=100)`` with its ``PoolTimeout``, aiohttp 3 ``TCPConnector(limit=100)``.
+
+Modelled: slots, queue limit, priorities, giving up in the queue, the timeout of the wait
+for a connection, counted from its start. Not modelled: httpx's habit of starting that
+timeout anew whenever any connection frees; keep-alive, connecting and TLS; limits per
+host; a service that cuts short the work of a caller who has gone.
+"""
+
+from __future__ import annotations
+
+from heapq import heappop, heappush
+
+import simpy
+
+from models.clock import PHASE_TIMER, Owner, after, grant, granted, refuse, refused
+from models.connection_pool import PoolTimeout
+
+
+class ServiceFull(Exception):
+    """All slots are taken and as many wait as may (HTTP status 503)."""
+
+
+class Service:
+    """Slots that are given to the most urgent, and among equals to who came first.
+
+    Parameters
+    ----------
+    env : simpy.Environment
+        A ``Clock`` for ordered ties, or any SimPy environment.
+    concurrency : int
+        How many are served at a time.
+    queue : int, optional
+        How many may wait; no limit if not given.
+    """
+
+    def __init__(
+        self, env: simpy.Environment, concurrency: int, *, queue: int | None = None
+    ) -> None:
+        self._env = env
+        self._size = concurrency
+        self._queue = queue
+        self._idle: list[int] = []
+        self._made = 0  # slots are numbered as they are first used: 0, 1, 2, …
+        self._asked = 0
+        self._line: list[tuple[int, int, simpy.Event]] = []
+        self._waiting: set[simpy.Event] = set()
+
+    @property
+    def size(self) -> int:
+        return self._size
+
+    @property
+    def in_use(self) -> int:
+        return self._made - len(self._idle)
+
+    @property
+    def waiting(self) -> int:
+        return len(self._waiting)
+
+    def acquire(self, priority: int = 0) -> simpy.Event:
+        """An event whose value is the slot; the lowest ``priority`` is served first.
+
+        It fails with ``ServiceFull`` at once if no more may wait.
+        """
+        if self._idle:
+            return granted(self._env, self._idle.pop())
+        if self._made < self._size:
+            self._made += 1
+            return granted(self._env, self._made - 1)
+        if self._queue is not None and len(self._waiting) >= self._queue:
+            return refused(self._env, ServiceFull(f"{self._queue} wait already"))
+        event = simpy.Event(self._env)
+        self._asked += 1
+        heappush(self._line, (priority, self._asked, event))
+        self._waiting.add(event)
+        return event
+
+    def release(self, slot: int) -> None:
+        """Give a slot back."""
+        while self._line:
+            event = heappop(self._line)[2]
+            if event in self._waiting:
+                self._waiting.remove(event)
+                grant(event, slot)
+                return
+        self._idle.append(slot)
+
+    def leave(self, event: simpy.Event) -> None:
+        """A waiter gives up its place."""
+        self._waiting.discard(event)
+
+
+class HttpClient(Service):
+    """The connections of one process to a service.
+
+    Parameters
+    ----------
+    connections : int
+        How many can be open at a time.
+    pool_timeout : int, optional
+        Longest wait for one, in units of the clock; no limit if not given.
+    """
+
+    def __init__(
+        self, env: simpy.Environment, connections: int, *, pool_timeout: int | None = None
+    ) -> None:
+        super().__init__(env, connections)
+        self._timeout = pool_timeout
+
+    def connect(self, owner: Owner | None = None) -> simpy.Event:
+        """An event whose value is the connection; it fails with ``PoolTimeout``."""
+        event = self.acquire()
+        if self._timeout is not None and event.callbacks is not None:
+            timer = after(self._env, self._timeout, PHASE_TIMER, owner)
+            assert timer.callbacks is not None
+            timer.callbacks.append(lambda _: self.give_up(event))
+        return event
+
+    def give_up(self, event: simpy.Event) -> None:
+        """A waiter leaves and fails with ``PoolTimeout``; nothing if it is served already."""
+        if event in self._waiting:
+            self.leave(event)
+            refuse(event, PoolTimeout("no connection within the timeout"))
