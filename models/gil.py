@@ -5,8 +5,9 @@ waiter asks the holder to let go only after a full switch interval of its own wa
 which no switch happened; then it waits anew. A holder that computes lets go at once and
 queues again; one waiter is woken, taken at random (measured; FIFO does not fit).
 
-Modelled: quantum, request to drop, forced switching, hand-over. Not modelled: a thread
-that wins the lock back before the woken waiter gets there.
+Modelled: quantum, request to drop, forced switching, hand-over; a holder that shares the
+cores with others. Not modelled: a thread that wins the lock back before the woken waiter
+gets there; a woken waiter that has to wait for a core before it can take the lock.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from collections.abc import Callable
 import simpy
 
 from models.clock import PHASE_END, PHASE_TIMER, Owner, after, grant, granted
+from models.cores import Cores, Job
 
 
 class _Waiter:
@@ -99,9 +101,18 @@ class GIL:
         ...         gil.release()
         ...         yield gil.acquire()
         """
+        return self._until(after(self._env, work, PHASE_END, owner))
+
+    def run_on(self, cores: Cores, job: Job) -> simpy.Event:
+        """The same on cores that others use too; the holder takes its job off afterwards.
+
+        How much was done is what ``job.left`` has come down by.
+        """
+        return self._until(cores.begin(job))
+
+    def _until(self, end: simpy.Event) -> simpy.Event:
         stop = simpy.Event(self._env)
         self._computing = stop
-        end = after(self._env, work, PHASE_END, owner)
         end.callbacks.append(lambda _: self._stop(stop))
         return stop
 

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import simpy
+
 from models import GIL
 from models.clock import Steps
-from simulator.engines.contract import PHASE_END
-from simulator.engines.recorder import Task
+from models.cores import SHARE, Cores, Job
+from simulator.engines.contract import CORE, PHASE_END
+from simulator.engines.task import Task
 from simulator.engines.wiring import Process
+from simulator.trace import NOT_GRANTED
 
 if TYPE_CHECKING:
     from simulator.engines.steps import StepRunner
 
 
 class Processor:
-    """Computes for tasks of a run."""
+    """Computes for tasks of a run.
+
+    With cores, a stay on them is one visit: queued and granted when it begins, without a
+    slot, its ``work_ns`` what was computed. The rest of the stay is the wait for a core.
+    """
 
     def __init__(self, runner: StepRunner) -> None:
         self.runner = runner
@@ -24,30 +32,61 @@ class Processor:
         self.processes = runner.processes
 
     def compute(self, task: Task, work: int, cause: int, *, releases_gil: bool = False) -> Steps:
+        """Compute for ``work`` ns: under the GIL unless released, on the cores if limited."""
         process = self.processes[task.process]
         gil = process.gil
-        if gil is None or releases_gil:
-            yield from self._compute_freely(task, work, cause, gil, process)
-            return
-        while work > 0:
+        if gil is None:
+            yield from self._compute_freely(task, work, cause, process)
+        elif not releases_gil:
+            yield from self._compute_under_gil(task, Job(work, task), cause, gil, process)
+        elif work:
+            gil.release()
+            yield from self._compute_freely(task, work, cause, process)
+            yield from self.runner.take_gil(task, process)
+
+    def _compute_under_gil(
+        self, task: Task, job: Job, cause: int, gil: GIL, process: Process
+    ) -> Steps:
+        while job.left > 0:
             if not gil.asked_to_drop:
-                began = self.clock.now
-                yield gil.run(work, task)
-                task.book(cause)
-                now = self.clock.now
-                work -= now - began
-                self.recorder.visit(process.gil_station, task, 0, began, began, now, now - began)
-            if work > 0:
+                began, before = self.clock.now, job.left_ns
+                task.doing = cause
+                if process.cores is None:
+                    yield gil.run(before, task)
+                    job.left -= (self.clock.now - began) * SHARE
+                else:
+                    yield from self._stay(process.cores, job, gil.run_on(process.cores, job))
+                held, now = before - job.left_ns, self.clock.now
+                self._book(task, process, began, held, cause)
+                self.recorder.visit(process.gil_station, task, 0, began, began, now, held)
+            if job.left > 0:
                 gil.release()
                 yield from self.runner.take_gil(task, process)
 
-    def _compute_freely(
-        self, task: Task, work: int, cause: int, gil: GIL | None, process: Process
-    ) -> Steps:
-        if work:
-            if gil is not None:
-                gil.release()
+    def _compute_freely(self, task: Task, work: int, cause: int, process: Process) -> Steps:
+        if not work:
+            return
+        began = self.clock.now
+        task.doing = cause
+        if process.cores is None:
             yield self.clock.at(work, task.key(PHASE_END))
-            task.book(cause)
-            if gil is not None:
-                yield from self.runner.take_gil(task, process)
+        else:
+            job = Job(work, task)
+            yield from self._stay(process.cores, job, process.cores.begin(job))
+        self._book(task, process, began, work, cause)
+
+    def _stay(self, cores: Cores, job: Job, end: simpy.Event) -> Steps:
+        """Be on the cores until this event; whoever is made to leave doesn't stay on them."""
+        try:
+            yield end
+        finally:
+            cores.take_off(job)
+
+    def _book(self, task: Task, process: Process, began: int, held: int, cause: int) -> None:
+        now = self.clock.now
+        if process.cores is not None and now > began:
+            # Which moments of the stay were the wait can't be told: book them first.
+            task.book_until(now - held, CORE)
+            station = process.cores_station
+            self.recorder.visit(station, task, NOT_GRANTED, began, began, now, held)
+        task.book(cause)

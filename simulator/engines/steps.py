@@ -11,7 +11,7 @@ from typing import Any
 
 import simpy
 
-from models import PoolTimeout, TooManyConnections
+from models import LockRefused, PoolTimeout, TooManyConnections
 from models.clock import Steps
 from simulator.engines import contract
 from simulator.engines.batches import Batches
@@ -49,8 +49,11 @@ class StepRunner:
 
     def draw(self, task: Task, stream: int) -> int:
         """The drawn time (or number) of a stream for this task's request and attempt."""
-        if task.attempt:
-            return self.wiring.workload.time(stream, task.attempt)(task.request)
+        attempt = task.attempt
+        if task.transactions:
+            attempt += task.transactions[-1].redone
+        if attempt:
+            return self.wiring.workload.time(stream, attempt)(task.request)
         return self.times[stream](task.request)
 
     # Being on the loop, having the GIL.
@@ -134,7 +137,7 @@ class StepRunner:
         task.doing = cause
         try:
             value = yield event
-        except (PoolTimeout, TooManyConnections) as raised:
+        except (PoolTimeout, TooManyConnections, LockRefused) as raised:
             error = raised
         if waits:
             task.book(cause)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import simpy
 
     from simulator.engines.recorder import Recorder
+    from simulator.engines.transactions import OpenTransaction
 
 IN_CODE = 0
 """What a task does that lets no time pass: any cause will do."""
@@ -87,7 +88,7 @@ class Task(Owner):
         self.is_request = branch == 0 and attempt == 0  # not an attempt, not a branch of it
         self.abandoned = False  # its client has left
         self.open: list[Visit] = []
-        self.transactions: list[list[tuple[int, Visit]]] = []
+        self.transactions: list[OpenTransaction] = []  # the innermost last
         self.loop_queued = NOT_GRANTED
         self.loop_granted = NOT_GRANTED
         self.loop_waited = 0

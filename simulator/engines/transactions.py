@@ -1,84 +1,294 @@
-"""Steps on a database: connections, transactions, row locks."""
+"""Steps on a database: connections, transactions, row locks, queries that share its cores."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import count
 from typing import TYPE_CHECKING
 
-from models import PoolTimeout, TooManyConnections
+import simpy
+
+from models import (
+    CommitLog,
+    DeadlockDetected,
+    Job,
+    LockRefused,
+    PoolTimeout,
+    RowLock,
+    SerializationFailure,
+    TooManyConnections,
+    Transaction,
+)
 from models.clock import Steps
+from models.connection_pool import Connection
 from simulator.engines import contract
+from simulator.engines.contract import PHASE_TIMER
 from simulator.engines.failed import Failed
-from simulator.engines.recorder import Task
-from simulator.plan import Lock, With
+from simulator.engines.faults import Faults
+from simulator.engines.task import Task, Visit
+from simulator.plan import NEVER, NO_DATABASE, NO_STREAM, UNLIMITED, Lock, Target, Wait, With
+from simulator.trace import NOT_GRANTED
 
 if TYPE_CHECKING:
     from simulator.engines.steps import StepRunner
 
+DEADLOCK_TIMEOUT_NS = 1_000_000_000
+"""PostgreSQL's default: of transactions on a pool whose database the plan doesn't name."""
+
+
+class OpenTransaction:
+    """One try of a ``With``: what it holds, as the database and as the trace see it."""
+
+    __slots__ = ("_taken", "_visits", "database", "failure", "model", "redone")
+
+    def __init__(self, model: Transaction, database: int, redone: int) -> None:
+        self.model = model
+        self.database = database
+        self.redone = redone  # how often this block was run before
+        # What its other branches fail with. Where it just ended they were left behind by
+        # their gather (asyncpg: InterfaceError), and nobody reads this outcome.
+        self.failure = contract.IN_FLIGHT
+        self._visits: list[tuple[Task, Visit]] = []
+        self._taken: set[tuple[RowLock, bool]] = set()
+        model.when_over = self._over
+
+    def took(self, row: RowLock, shared: bool, task: Task, visit: Visit) -> None:
+        """A lock was granted; its visit lasts to the end of the transaction."""
+        if (row, False) in self._taken or (row, shared) in self._taken:
+            task.released(visit)  # another branch has it already
+            return
+        self._taken.add((row, shared))
+        self._visits.append((task, visit))
+
+    def _over(self) -> None:
+        for task, visit in self._visits:
+            task.released(visit)
+
 
 class Transactions:
-    """Runs ``With`` and ``Lock``."""
+    """Runs ``With`` and ``Lock``, and ``Wait`` where it is a query that others slow down.
+
+    A statement that begins in an outage fails at once, and its transaction with it; one
+    that has begun ends. Resetting, opening and closing a connection take no database core.
+    """
 
     def __init__(self, runner: StepRunner) -> None:
         self.runner = runner
         self.plan = runner.plan
+        self.clock = runner.clock
         self.processes = runner.processes
-        self.locks = runner.wiring.locks
+        self.faults = Faults(self.plan)
+        self.log = CommitLog()
+        self.rows: dict[tuple[int, int], RowLock] = {}
+        self.choose = [self._chooser(lock) for lock in range(len(self.plan.locks))]
+        self.wait = runner.steps[Wait]
         self.steps: dict[type, Callable[..., Steps]] = {With: self._with, Lock: self._lock}
+        self.shared_databases = self._shared_databases()
+        if self.shared_databases:
+            self.steps[Wait] = self._wait
+
+    # Connections and transactions.
 
     def _with(self, task: Task, step: With) -> Steps:
         pool = self.plan.pools[step.pool]
         process = self.processes[task.process]
         model = process.pools[step.pool]
         visit = task.queue(process.pools_station + step.pool)
-        try:
-            connection = yield from self.runner.acquire(
-                task,
-                visit,
-                model.acquire(task),
-                contract.wait_for_pool(step.pool),
-                step.frees_loop,
-                soon=True,
-            )
-        except (PoolTimeout, TooManyConnections) as error:
-            raise self._failure(step.pool, error) from error
-        if connection.fresh:
-            self.runner.wiring.opened(task.request, pool, connection)
+        connection = yield from self._connection(task, step, visit)
         overheads = self.plan.server.overheads
         cause = contract.hold_connect(step.pool)
         failed: Failed | None = None
-        if connection.fresh:
-            yield from self.runner.hold(task, overheads.connect_ns, cause, step.frees_loop)
-        task.transactions.append([])
-        try:
-            yield from self.runner.run(task, step.steps)
-        except Failed as failure:
-            failed = failure
-        for lock, lock_visit in task.transactions.pop():
-            task.released(lock_visit)
-            self.locks[lock].release(0)
-        yield from self.runner.hold(task, overheads.pool_hold_ns, cause, step.frees_loop)
-        closes = model.closes_on_return
+        closes = False
+        if connection.fresh and self._is_out(pool.database):
+            failed, closes = Failed(contract.database_error(self.plan, pool.database)), True
+        else:
+            if connection.fresh:
+                yield from self.runner.hold(task, overheads.connect_ns, cause, step.frees_loop)
+            failed = yield from self._run_until_done(task, step)
+            yield from self.runner.hold(task, overheads.pool_hold_ns, cause, step.frees_loop)
+            closes = model.closes_on_return
+            if closes:
+                yield from self.runner.hold(task, overheads.close_ns, cause, step.frees_loop)
         if closes:
-            yield from self.runner.hold(task, overheads.close_ns, cause, step.frees_loop)
             self.runner.wiring.closed(pool, connection)
         task.released(visit)
         model.release(connection, close=closes)
         if failed is not None:
             raise failed
 
-    def _failure(self, pool: int, error: Exception) -> Failed:
+    def _connection(self, task: Task, step: With, visit: Visit) -> Steps:
+        model = self.processes[task.process].pools[step.pool]
+        cause = contract.wait_for_pool(step.pool)
+        event = model.acquire(task)
+        connection: Connection
+        try:
+            connection = yield from self.runner.acquire(
+                task, visit, event, cause, step.frees_loop, soon=True
+            )
+        except (PoolTimeout, TooManyConnections) as error:
+            raise self._no_connection(step.pool, error) from error
+        if connection.fresh:
+            self.runner.wiring.opened(task.request, self.plan.pools[step.pool], connection)
+        return connection
+
+    def _no_connection(self, pool: int, error: Exception) -> Failed:
         if isinstance(error, PoolTimeout):
             return Failed(contract.pool_timeout(pool))
         database = self.plan.pools[pool].database
         return Failed(contract.connection_refused(self.plan, database))
 
+    def _run_until_done(self, task: Task, step: With) -> Steps:
+        """Run the block, again while it loses a row and may; returns its failure if any."""
+        database = self.plan.pools[step.pool].database
+        backoff = step.retries.backoff
+        before = task.transactions[-1].redone if task.transactions else 0
+        failed: Failed | None = None
+        for retry in range(len(backoff) + 1):
+            if retry:
+                yield from self._back_off(task, backoff[retry - 1], step.frees_loop)
+            model = Transaction(self.log, serializable=step.serializable)
+            task.transactions.append(OpenTransaction(model, database, before + retry))
+            failed = None
+            try:
+                yield from self.runner.run(task, step.steps)
+            except Failed as failure:
+                failed = failure
+            task.transactions.pop()
+            if failed is None:
+                model.commit()
+                break
+            model.rollback()
+            if failed.outcome != contract.SERIALIZATION_FAILURE:
+                break
+        return failed
+
+    def _back_off(self, task: Task, stream: int, frees_loop: bool) -> Steps:
+        ns = self.runner.draw(task, stream)
+        if ns:
+            event = self.clock.at(ns, task.key(PHASE_TIMER))
+            yield from self.runner.wait_for(task, event, contract.BACKOFF, frees_loop, False)
+
+    # Row locks.
+
     def _lock(self, task: Task, step: Lock) -> Steps:
-        held = task.transactions[-1]
-        if any(lock == step.lock for lock, _ in held):
+        transaction = task.transactions[-1]
+        if transaction.model.ended:
+            raise Failed(transaction.failure)
+        if self._is_out(transaction.database):
+            raise self._outage(task, transaction.database)
+        number = self._row_number(task, step.lock)
+        row = self._row(step.lock, number)
+        if row.is_held_by(transaction.model, shared=step.shared):
             return
-        visit = task.queue(self.runner.wiring.lock_station[step.lock])
         cause = contract.wait_for_lock(self.plan, step.lock)
-        event = self.locks[step.lock].acquire()
-        yield from self.runner.acquire(task, visit, event, cause, step.frees_loop, soon=False)
-        held.append((step.lock, visit))
+        visit = task.queue(self.runner.wiring.lock_station[step.lock])
+
+        def settled(event: simpy.Event) -> None:
+            # At the instant itself, before the task goes on: its loop may be busy.
+            task.book(cause)
+            if event.ok:
+                task.granted(visit, number)
+                transaction.took(row, step.shared, task, visit)
+            else:
+                task.released(visit)
+                transaction.failure = _FAILURES.get(type(event.value), transaction.failure)
+
+        event = row.acquire(
+            transaction.model,
+            shared=step.shared,
+            deadlock_timeout=self._deadlock_timeout(transaction.database),
+            owner=task,
+        )
+        if event.callbacks is None:
+            settled(event)
+        else:
+            event.callbacks.append(settled)
+        try:
+            yield from self.runner.wait_for(task, event, cause, step.frees_loop, soon=False)
+        except LockRefused as error:
+            raise Failed(transaction.failure) from error
+
+    def _row(self, lock: int, number: int) -> RowLock:
+        row = self.rows.get((lock, number))
+        if row is None:
+            choose = self.choose[lock] if self.plan.locks[lock].random_grant else None
+            row = self.rows[lock, number] = RowLock(self.clock, choose=choose)
+        return row
+
+    def _row_number(self, task: Task, lock: int) -> int:
+        spec = self.plan.locks[lock]
+        if spec.pick == NO_STREAM:
+            return 0
+        return self.runner.times[spec.pick](task.request) % spec.keys
+
+    def _chooser(self, lock: int) -> Callable[[int], int]:
+        station = f"lock {self.plan.locks[lock].label}"
+        numbers = count()
+        return lambda waiting: self.runner.wiring.workload.decide(station, next(numbers), waiting)
+
+    def _deadlock_timeout(self, database: int) -> int | None:
+        timeout = DEADLOCK_TIMEOUT_NS
+        if database != NO_DATABASE:
+            timeout = self.plan.databases[database].deadlock_timeout_ns
+        return None if timeout >= NEVER else timeout
+
+    # Queries on a database with cores or faults.
+
+    def _shared_databases(self) -> dict[int, int]:
+        """The database of each cause that is a query on one with cores or faults."""
+        struck = {fault.index for fault in self.plan.faults if fault.target is Target.DATABASE}
+        shared = {i for i, d in enumerate(self.plan.databases) if d.cores < UNLIMITED} | struck
+        pools = enumerate(self.plan.pools)
+        return {contract.hold_query(i): p.database for i, p in pools if p.database in shared}
+
+    def _wait(self, task: Task, step: Wait) -> Steps:
+        database = self.shared_databases.get(step.cause)
+        if database is None:
+            yield from self.wait(task, step)
+            return
+        drawn = self.runner.draw(task, step.time)
+        ns = self.faults.struck(Target.DATABASE, database, self.clock.now, drawn)
+        if ns is None:
+            raise self._outage(task, database)
+        if ns and self.runner.wiring.database_cores[database] is not None:
+            yield from self._compute(task, step, database, ns)
+        else:
+            yield from self.runner.hold(task, ns, step.cause, step.frees_loop)
+
+    def _compute(self, task: Task, step: Wait, database: int, work: int) -> Steps:
+        """Share the database's cores; what the query takes beyond its work is the wait."""
+        cores = self.runner.wiring.database_cores[database]
+        assert cores is not None
+        cause = contract.wait_for_database_core(self.plan, database)
+        station = self.runner.wiring.cores_station(cause)
+        began = self.clock.now
+        job = Job(work, task)
+
+        def ended(_: simpy.Event) -> None:
+            now = self.clock.now
+            task.book_until(now - work, cause)
+            self.runner.recorder.visit(station, task, NOT_GRANTED, began, began, now, work)
+
+        event = cores.begin(job)
+        event.callbacks.append(ended)
+        try:
+            yield from self.runner.wait_for(task, event, step.cause, step.frees_loop, False)
+        finally:
+            cores.take_off(job)
+
+    def _is_out(self, database: int) -> bool:
+        return self.faults.struck(Target.DATABASE, database, self.clock.now, 0) is None
+
+    def _outage(self, task: Task, database: int) -> Failed:
+        """The failure of a statement that begins in an outage, and of its transaction."""
+        outcome = contract.database_error(self.plan, database)
+        transaction = task.transactions[-1]
+        transaction.failure = outcome
+        transaction.model.rollback()
+        return Failed(outcome)
+
+
+_FAILURES: dict[type | None, int] = {
+    DeadlockDetected: contract.DEADLOCK_DETECTED,
+    SerializationFailure: contract.SERIALIZATION_FAILURE,
+}

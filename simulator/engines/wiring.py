@@ -9,9 +9,9 @@ from models import (
     GIL,
     Clock,
     ConnectionPool,
+    Cores,
     Database,
     EventLoop,
-    RowLock,
     ServerThreads,
     SyncWorkers,
     ThreadLimiter,
@@ -20,7 +20,7 @@ from models import (
 from models.connection_pool import Connection
 from simulator.engines import contract
 from simulator.engines.recorder import Recorder
-from simulator.plan import NEVER, NO_DATABASE, Plan, Pool, ServerKind
+from simulator.plan import NEVER, NO_DATABASE, UNLIMITED, Plan, Pool, ServerKind
 from simulator.workload import Workload
 
 
@@ -38,6 +38,8 @@ class Process:
     gil_station: int
     pools: list[ConnectionPool]
     pools_station: int  # of the first; the others follow it
+    cores: Cores | None  # those of its instance; None: one for every thread
+    cores_station: int
 
 
 class Wiring:
@@ -51,20 +53,20 @@ class Wiring:
         self.plan = plan
         self.workload = workload
         self.clock = Clock(events_per_instant_max=contract.EVENTS_PER_INSTANT_MAX)
-        self.arrival, self.route = workload.arrivals()
-        if len(self.arrival) > contract.REQUESTS_MAX:
-            raise contract.LimitError(
-                f"{len(self.arrival)} requests, more than REQUESTS_MAX = {contract.REQUESTS_MAX}"
-            )
-        self.recorder = Recorder(plan, self.clock, self.arrival, self.route)
+        self.arrival, routes = workload.arrivals()
+        self.route: list[int] = routes.tolist()
+        contract.limit_requests(len(self.arrival))
+        first_ns = int(self.arrival[0]) if len(self.arrival) else 0
+        self.recorder = Recorder(plan, self.clock, first_ns)
         self.databases = [Database(self.clock, d.connections) for d in plan.databases]
-        self.locks = [RowLock(self.clock) for _ in plan.locks]
         self._stations: dict[tuple[str, int | None], list[int]] = defaultdict(list)
         for i, station in enumerate(plan.stations):
             self._stations[station.kind, station.process].append(i)
             self._stations[station.kind, None].append(i)
         self.database_station = self.stations("database")
         self.lock_station = self.stations("lock")
+        self.cores = [self._cores(plan.server.cores) for _ in range(plan.server.instances)]
+        self.database_cores = [self._cores(database.cores) for database in plan.databases]
         self.workers = [
             SyncWorkers(self.clock, plan.server.workers) for _ in range(plan.server.instances)
         ]
@@ -86,6 +88,14 @@ class Wiring:
         """Indices of the stations of a kind, of one process (or instance) if given."""
         return self._stations.get((kind, process), [])
 
+    def cores_station(self, cause: int, instance: int = 0) -> int:
+        """The station of the cores that are waited for under this cause; -1 if none is."""
+        stations = self.stations("cores", instance)
+        return next((i for i in stations if self.plan.stations[i].cause == cause), -1)
+
+    def _cores(self, count: int) -> Cores | None:
+        return Cores(self.clock, count) if count < UNLIMITED else None
+
     def _processes(self) -> list[Process]:
         return [
             self._process(index)
@@ -105,6 +115,8 @@ class Wiring:
             gil_station=self._first("gil", index),
             pools=[self._pool(pool) for pool in self.plan.pools],
             pools_station=self._first("pool", index),
+            cores=self.cores[index // server.workers],
+            cores_station=self.cores_station(contract.CORE, index // server.workers),
         )
         if server.kind is ServerKind.THREADS:
             process.threads = ServerThreads(self.clock, server.threads)

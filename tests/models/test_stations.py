@@ -10,7 +10,6 @@ from models import (
     Database,
     Owner,
     PoolTimeout,
-    RowLock,
     ServerThreads,
     SyncWorkers,
     ThreadLimiter,
@@ -67,14 +66,6 @@ def test_the_slot_used_last_is_used_next(env, log) -> None:
         env.process(customer(env, station, name, arrive, serve, log))
     env.run()
     assert [entry[3] for entry in log] == [0, 1, 1]
-
-
-def test_a_row_lock_lets_one_in_at_a_time(env, log) -> None:
-    lock = RowLock(env)
-    for name in "abc":
-        env.process(customer(env, lock, name, 0, 10, log))
-    env.run()
-    assert [(name, at) for name, _, at, _ in log] == [("a", 0), ("b", 10), ("c", 20)]
 
 
 def test_a_pool_serves_its_size_at_a_time(env, log) -> None:
