@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
+from collections.abc import Iterator
 
 import numpy as np
 
 from simulator.engines import contract
-from simulator.plan import Cpu, Gather, Plan, Step, ToThread, Wait, With
+from simulator.plan import Broadcast, Cpu, Gather, Plan, Step, Stream, ToThread, Wait, With
 from simulator.trace import NOT_FINISHED, NOT_GRANTED, Trace
 from simulator.workload import Workload
 
@@ -23,9 +24,10 @@ def check(plan: Plan, trace: Trace, workload: Workload | None = None) -> None:
     conservation(trace)
     sums(trace)
     causality(trace)
-    slots_hold_one_at_a_time(trace)
+    slots_hold_one_at_a_time(plan, trace)
+    cores_are_shared_equally(trace)
     no_slot_idle_while_someone_waits(plan, trace)
-    first_come_first_served(trace)
+    first_come_first_served(plan, trace)
     waits_are_booked_to_their_station(plan, trace)
     if workload is not None:
         holds_are_what_was_drawn(plan, trace, workload)
@@ -82,9 +84,11 @@ def causality(trace: Trace) -> None:
     assert (visits.work_ns >= 0).all()
 
 
-def slots_hold_one_at_a_time(trace: Trace) -> None:
+def slots_hold_one_at_a_time(plan: Plan, trace: Trace) -> None:
     """No slot is held twice at one time, none beyond the station's size."""
     for station, rows in _by_station(trace):
+        if trace.stations[station].kind == "cores" or station in _unordered_locks(plan):
+            continue  # cores have no slots (their work is checked), readers share a row
         held = [row for row in rows if row[1] != NOT_GRANTED]
         size = trace.stations[station].size
         by_slot: dict[int, list[tuple[int, int]]] = defaultdict(list)
@@ -98,12 +102,40 @@ def slots_hold_one_at_a_time(trace: Trace) -> None:
                 assert end <= begin, f"{trace.stations[station]} slot {slot} is held twice"
 
 
+def cores_are_shared_equally(trace: Trace) -> None:
+    """Each stay attained its work while n jobs on c cores got min(1, c / n) of one each.
+
+    Written from the stays alone; jobs that are on the cores when a run is cut off are no
+    visits, so only runs that came to their end are looked at.
+    """
+    if trace.ended not in ("empty", "deadlock"):
+        return
+    visits = trace.visits
+    for index, station in enumerate(trace.stations):
+        mine = np.flatnonzero((visits.station == index) & (visits.granted_ns != NOT_GRANTED))
+        if station.kind != "cores" or not len(mine):
+            continue
+        begin, end = visits.granted_ns[mine], visits.released_ns[mine]
+        at = np.unique(np.concatenate([begin, end]))
+        jobs = np.zeros(len(at))
+        np.add.at(jobs, np.searchsorted(at, begin), 1)
+        np.add.at(jobs, np.searchsorted(at, end), -1)
+        rate = np.minimum(1, station.size / np.maximum(np.cumsum(jobs), 1))
+        attained = np.concatenate([[0], np.cumsum(rate[:-1] * np.diff(at))])
+        first, last = np.searchsorted(at, begin), np.searchsorted(at, end)
+        off = attained[last] - attained[first] - visits.work_ns[mine]
+        # Each change of n rounds by up to 1/1024 ns, each beginning and end by up to 1.
+        assert (np.abs(off) <= 3 + (last - first) / 1024).all(), f"{station.label}: off by {off}"
+
+
 def no_slot_idle_while_someone_waits(plan: Plan, trace: Trace) -> None:
     """While a visit waits, all slots of its station are held."""
-    for station, rows in _by_station(trace):
+    for station, size, rows in _queues(trace):
         spec = trace.stations[station]
         if spec.kind == "event loop" and plan.server.gil:
             continue  # the loop itself may wait for the GIL
+        if spec.kind in ("rate limit", "accelerator"):
+            continue  # a limit has no slots; a place stays empty while a batch waits or runs
         waits = [
             (queued, granted if granted != NOT_GRANTED else released)
             for queued, granted, released, *_ in rows
@@ -122,16 +154,21 @@ def no_slot_idle_while_someone_waits(plan: Plan, trace: Trace) -> None:
             first = np.searchsorted(instants, begin, "right") - 1
             last = np.searchsorted(instants, end, "left")
             lowest = busy[max(first, 0) : last].min() if last > max(first, 0) else 0
-            assert lowest >= spec.size, (
-                f"{spec.label}: {lowest} of {spec.size} held while a visit waits {begin}–{end}"
+            assert lowest >= size, (
+                f"{spec.label}: {lowest} of {size} held while a visit waits {begin}–{end}"
             )
 
 
-def first_come_first_served(trace: Trace) -> None:
+def first_come_first_served(plan: Plan, trace: Trace) -> None:
     """Who queued earlier is granted no later (the loop has turns, the GIL chance)."""
-    for station, rows in _by_station(trace):
+    urgent = len({route.priority for route in plan.routes}) > 1
+    for station, _, rows in _queues(trace):
         if trace.stations[station].kind in ("event loop", "gil", "database"):
             continue
+        if station in _unordered_locks(plan):
+            continue
+        if urgent and trace.stations[station].kind in ("service", "accelerator"):
+            continue  # routes differ in priority
         granted = sorted((queued, at) for queued, at, *_ in rows if at != NOT_GRANTED)
         latest_before, latest, queued_last = -1, -1, -1
         for queued, at in granted:
@@ -148,9 +185,13 @@ def waits_are_booked_to_their_station(plan: Plan, trace: Trace) -> None:
     """
     straight = [not _has_gather(route.steps) for route in plan.routes]
     rows = np.asarray(straight)[trace.route] & (trace.finish_ns != NOT_FINISHED)
+    rows[_given_up(trace)] = False  # the server's visits go on without the client
+    booked = {station.cause for station in trace.stations}
     expected = np.zeros_like(trace.spent_ns)
     visits = trace.visits
     ends = np.where(visits.granted_ns == NOT_GRANTED, visits.released_ns, visits.granted_ns)
+    shared = np.asarray([station.kind == "cores" for station in trace.stations])[visits.station]
+    ends = np.where(shared, visits.released_ns - visits.work_ns, ends)
     causes = np.asarray([station.cause for station in trace.stations])[visits.station]
     owned = visits.request >= 0
     np.add.at(
@@ -159,7 +200,7 @@ def waits_are_booked_to_their_station(plan: Plan, trace: Trace) -> None:
         (ends - visits.queued_ns)[owned],
     )
     for i, cause in enumerate(trace.causes):
-        if cause.kind != "wait" or (plan.server.gil and i in (contract.EVENT_LOOP, contract.GIL)):
+        if i not in booked or (plan.server.gil and i in (contract.EVENT_LOOP, contract.GIL)):
             continue  # a turn's wait for the GIL is booked to the GIL, the visit is the loop's
         assert (trace.spent_ns[rows, i] == expected[rows, i]).all(), f"waits for {cause.name}"
 
@@ -167,9 +208,9 @@ def waits_are_booked_to_their_station(plan: Plan, trace: Trace) -> None:
 def holds_are_what_was_drawn(plan: Plan, trace: Trace, workload: Workload) -> None:
     """An ok request without a gather held each step for just the time that was drawn."""
     ok = trace.outcome == contract.OK
-    ok[trace.attempts.request[trace.attempts.attempt > 0]] = False  # other draws
+    ok[_given_up(trace)] = False
     for index, route in enumerate(plan.routes):
-        if _has_gather(route.steps):
+        if _has_gather(route.steps) or _is_redone(route.steps) or plan.faults:
             continue
         rows = np.flatnonzero(ok & (trace.route == index))
         for request in rows.tolist():
@@ -182,6 +223,11 @@ def holds_are_what_was_drawn(plan: Plan, trace: Trace, workload: Workload) -> No
                     f"request {request}: {plan.causes[cause].name} "
                     f"{trace.spent_ns[request, cause]}, drawn {ns}"
                 )
+
+
+def _given_up(trace: Trace) -> np.ndarray:
+    """Rows of requests of which an attempt failed for its client: draws and visits of others."""
+    return trace.attempts.request[trace.attempts.outcome != contract.OK]
 
 
 def _drawn(
@@ -197,8 +243,55 @@ def _drawn(
             if step.cause in (contract.AWAIT, contract.BLOCK):
                 ns += plan.server.overheads.timer_ns
             out[step.cause] += ns
+        elif isinstance(step, Stream):
+            chunks = workload.time(step.chunks)(request)
+            out[contract.STREAM] += chunks * workload.time(step.every)(request)
+            out[contract.CPU] += chunks * workload.time(step.cpu)(request)
+        elif isinstance(step, Broadcast):
+            out[contract.CPU] += step.sockets * workload.time(step.cpu)(request)
         elif isinstance(step, With | ToThread):
             _drawn(plan, step.steps, workload, request, out)
+
+
+def _is_redone(steps: tuple[Step, ...]) -> bool:
+    return any(
+        isinstance(step, With | ToThread)
+        and ((isinstance(step, With) and step.serializable) or _is_redone(step.steps))
+        for step in steps
+    )
+
+
+def _unordered_locks(plan: Plan) -> set[int]:
+    """Stations of locks that readers share, or whose next holder is drawn."""
+    stations = [i for i, station in enumerate(plan.stations) if station.kind == "lock"]
+    shared = {step.lock for route in plan.routes for step in _locks(route.steps) if step.shared}
+    shared |= {i for i, lock in enumerate(plan.locks) if lock.random_grant}
+    return {stations[i] for i in shared}
+
+
+def _locks(steps: tuple[Step, ...]) -> Iterator[Lock]:
+    for step in steps:
+        if isinstance(step, Lock):
+            yield step
+        elif isinstance(step, With | ToThread):
+            yield from _locks(step.steps)
+        elif isinstance(step, Gather):
+            for branch in step.branches:
+                yield from _locks(branch.steps)
+
+
+def _queues(trace: Trace) -> list[tuple[int, int, list[tuple[int, int, int, int]]]]:
+    """Visits by what they queue for, and how many it lets in: a station, or one row of it."""
+    out = []
+    for station, rows in _by_station(trace):
+        spec = trace.stations[station]
+        if spec.kind == "lock" and spec.size > 1:
+            # Which row a visit waited for that never got it isn't known.
+            for slot in sorted({row[3] for row in rows} - {NOT_GRANTED}):
+                out.append((station, 1, [row for row in rows if row[3] == slot]))
+        elif spec.kind != "cores":
+            out.append((station, spec.size, rows))
+    return out
 
 
 def _has_gather(steps: tuple[Step, ...]) -> bool:

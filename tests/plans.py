@@ -12,24 +12,32 @@ from simulator.plan import (
     NO_DATABASE,
     NO_STREAM,
     UNLIMITED,
+    Accelerator,
     Accept,
     Balancer,
     Branch,
+    Call,
     Client,
     Cpu,
     Database,
+    Fault,
     Gather,
+    Generate,
     Load,
     LoadKind,
     Lock,
     Overheads,
     Plan,
     Pool,
+    Predict,
+    RateLimit,
+    RateLimitKind,
     Retries,
     Route,
     RowLock,
     Server,
     ServerKind,
+    Service,
     Step,
     TimeStream,
     ToThread,
@@ -71,11 +79,19 @@ class Steps:
         frees_loop = self.on_loop and not blocking
         return Wait(self.time(time), contract.hold_query(pool), frees_loop)
 
-    def with_(self, pool: int, *steps: Step, blocking: bool = False) -> Step:
-        return With(pool, steps, self.on_loop and not blocking, False, NO_RETRIES)
+    def with_(
+        self,
+        pool: int,
+        *steps: Step,
+        blocking: bool = False,
+        serializable: bool = False,
+        backoff: tuple[int | Distribution, ...] = (),
+    ) -> Step:
+        retries = Retries(tuple(self.time(wait) for wait in backoff))
+        return With(pool, steps, self.on_loop and not blocking, serializable, retries)
 
-    def lock(self, lock: int) -> Step:
-        return Lock(lock, self.on_loop, False)
+    def lock(self, lock: int, *, shared: bool = False) -> Step:
+        return Lock(lock, self.on_loop, shared)
 
     def gather(self, *branches: Step | tuple[Step, ...]) -> Step:
         out = []
@@ -84,6 +100,23 @@ class Steps:
             steps = branch if isinstance(branch, tuple) else (branch,)
             out.append(Branch(self.branches, steps))
         return Gather(tuple(out))
+
+    def call(
+        self,
+        service: int = 0,
+        *,
+        timeout: int = NEVER,
+        backoff: tuple[int | Distribution, ...] = (),
+        blocking: bool = False,
+    ) -> Step:
+        retries = Retries(tuple(self.time(wait) for wait in backoff))
+        return Call(service, self.on_loop and not blocking, timeout, retries)
+
+    def predict(self, accelerator: int = 0) -> Step:
+        return Predict(accelerator, self.on_loop)
+
+    def generate(self, tokens: int | Distribution, accelerator: int = 0) -> Step:
+        return Generate(accelerator, self.time(tokens), self.on_loop)
 
     def to_thread(self, *steps: Step) -> Step:
         return ToThread(steps)
@@ -132,8 +165,53 @@ def route(name: str, on_loop: bool = True, steps: tuple[Step, ...] = ()) -> Rout
     return Route(name, name, on_loop, steps, (), NEVER, 0)
 
 
-def database(connections: int, *, label: str = "pg", cores: int = UNLIMITED) -> Database:
-    return Database(label, connections, cores, SECOND)
+def database(
+    connections: int,
+    *,
+    label: str = "pg",
+    cores: int = UNLIMITED,
+    deadlock_timeout_ns: int = SECOND,
+) -> Database:
+    return Database(label, connections, cores, deadlock_timeout_ns)
+
+
+def rows(keys: int = 1, pick: int = NO_STREAM, *, random_grant: bool = False) -> RowLock:
+    """Rows to lock; ``pick`` is the stream of the row's number."""
+    return RowLock("rows", keys, pick, random_grant)
+
+
+def service(time: int, **kwargs: Any) -> Service:
+    """A service whose time is this stream: ``service(steps.time(10 * MS), concurrency=2)``."""
+    values: dict[str, Any] = {
+        "label": "api",
+        "concurrency": UNLIMITED,
+        "queue": UNLIMITED,
+        "error": NO_STREAM,
+        "limits": (),
+        "connections": UNLIMITED,
+        "connect_timeout_ns": NEVER,
+    }
+    return Service(time=time, **(values | kwargs))
+
+
+def bucket(per_second: int, burst: int = 1, *, waits: bool = True) -> RateLimit:
+    return RateLimit(RateLimitKind.TOKEN_BUCKET, (per_second, 1), burst, 0, 0, waits)
+
+
+def accelerator(batch_max: int, **kwargs: Any) -> Accelerator:
+    values: dict[str, Any] = {
+        "label": "gpu",
+        "count": 1,
+        "queue": UNLIMITED,
+        "batch_max": batch_max,
+        "wait_ns": 0,
+        "continuous": False,
+        "table_ns": (),
+        "base_ns": 0,
+        "per_item_ns": 0,
+        "time": NO_STREAM,
+    }
+    return Accelerator(**(values | kwargs))
 
 
 def burst(count: int) -> Load:
@@ -209,7 +287,10 @@ def plan(
     threads: int = 40,
     pools: tuple[Pool, ...] = (),
     databases: tuple[Database, ...] = (),
-    locks: int = 0,
+    services: tuple[Service, ...] = (),
+    accelerators: tuple[Accelerator, ...] = (),
+    faults: tuple[Fault, ...] = (),
+    locks: int | tuple[RowLock, ...] = 0,
     gil: bool = False,
     accept: Accept = Accept.ROUND_ROBIN,
     drain_ns: int = NEVER,
@@ -217,15 +298,38 @@ def plan(
 ) -> Plan:
     """A plan of one route with these steps."""
     used = server(kind, workers, threads, gil=gil, accept=accept, **overheads)
-    rows = tuple(RowLock(f"row{i}", 1, NO_STREAM, False) for i in range(locks))
+    if isinstance(locks, int):
+        locks = tuple(RowLock(f"row{i}", 1, NO_STREAM, False) for i in range(locks))
     on_loop = written.on_loop and kind is ServerKind.ASGI
     return of_parts(
         server=used,
         pools=pools,
         databases=databases,
-        locks=rows,
+        services=services,
+        accelerators=accelerators,
+        faults=faults,
+        locks=locks,
         routes=(Route("GET /", "route", on_loop, steps, (), NEVER, 0),),
         loads=load if isinstance(load, tuple) else (load,),
         drain_ns=drain_ns,
         streams=tuple(written.streams),
+    )
+
+
+def changed(
+    made: Plan,
+    *,
+    server: dict[str, Any] | None = None,
+    client: dict[str, Any] | None = None,
+    route: dict[str, Any] | None = None,
+) -> Plan:
+    """The plan with fields of its server, its client or its (first) route replaced."""
+    first = dataclasses.replace(made.routes[0], **(route or {}))
+    return contract.numbered(
+        dataclasses.replace(
+            made,
+            server=dataclasses.replace(made.server, **(server or {})),
+            client=dataclasses.replace(made.client, **(client or {})),
+            routes=(first, *made.routes[1:]),
+        )
     )

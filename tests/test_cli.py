@@ -228,7 +228,7 @@ routes:
 """
     with start("run", "/dev/stdin", stdin=subprocess.PIPE) as process:
         out, err = process.communicate(text)
-    assert process.returncode == 0, err
+    assert process.returncode == 4, err
     assert "DEADLOCK" in out and "waits for" in out
 
 
@@ -255,6 +255,40 @@ def test_a_closed_pipe_ends_quietly() -> None:
     )
     os.close(write)
     assert (process.returncode, process.stderr) == (0, "")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_a_full_disk_is_told() -> None:
+    with open("/dev/full", "w") as full:
+        process = subprocess.run(
+            [sys.executable, str(ROOT / "cli.py"), "schema"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert process.returncode == 5
+    assert process.stderr == "error: can't write to standard output: No space left on device\n"
+
+
+def test_a_terminal_without_the_characters_gets_question_marks(burst: Path) -> None:
+    process = subprocess.run(
+        [sys.executable, str(ROOT / "cli.py"), "run", str(burst)],
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+    )
+    assert process.returncode == 0
+    assert b"BOTTLENECK" in process.stdout and b"?" in process.stdout
+
+
+def test_closed_streams_do_no_harm(burst: Path) -> None:
+    command = f"{sys.executable} {ROOT / 'cli.py'} run {burst} >&- 2>&-"
+    assert subprocess.run(["bash", "-c", command]).returncode == 0
+
+
+def test_two_files_of_one_name_do_not_overwrite_each_other(sim: Sim, tmp_path: Path) -> None:
+    file = "configs/3users-sync.yaml"
+    result = sim("run", file, file, "-o", str(tmp_path))
+    assert result.code == 2 and list(tmp_path.iterdir()) == []
 
 
 def test_a_bug_is_one_line_and_exit_1(tmp_path: Path, burst: Path) -> None:

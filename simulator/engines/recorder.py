@@ -152,6 +152,9 @@ class Recorder:
             self._close(task, end)
         for (station, backend), (request, since) in self._connections.items():
             self._visits.append((station, request, backend, since, since, end, end - since))
+        visits = self._visits.array()
+        if ended == "empty" and len(visits):
+            end = max(end, int(visits[:, 5].max()))  # a worker lingers behind its last answer
         rows = self._rows.array()
         order = np.argsort(rows[:, 0], kind="stable")
         rows = rows[order]
@@ -168,7 +171,7 @@ class Recorder:
             outcome=np.ascontiguousarray(rows[:, 5]),
             first_byte_ns=np.ascontiguousarray(rows[:, 6]),
             spent_ns=self._ledgers.array()[order],
-            visits=Visits(*_by_row(self._visits.array(), 1, index)),
+            visits=Visits(*_by_row(visits, 1, index)),
             attempts=Attempts(*_by_row(self._attempts.array(), 0, index)),
             end_ns=end,
             ended=ended,
