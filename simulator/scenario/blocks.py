@@ -28,7 +28,8 @@ def blocks(document: Document, route: str) -> Iterator[Block]:
     on_loop = entry["handler"] == "async def"
     limiter = document["server"]["kind"] == "asgi" and not on_loop
     held = ("threads",) if limiter else ()
-    yield from _inside(Block(route, entry["steps"], f"routes.{route}.steps", on_loop, held))
+    for key in ("steps", "after"):
+        yield from _inside(Block(route, entry[key], f"routes.{route}.{key}", on_loop, held))
 
 
 def _inside(block: Block) -> Iterator[Block]:
@@ -69,4 +70,11 @@ def mean_ns(step: Document, path: str, by_place: dict[str, float]) -> float:
     name = word(step)
     if name in ("cpu", "await", "block"):
         return by_place[f"{path}.{name}"]
+    if name == "call":
+        return by_place[f"services.{step['call']}.time"]
+    if name == "stream":
+        each = by_place[f"{path}.stream.every"] + by_place[f"{path}.stream.cpu"]
+        return by_place[f"{path}.stream.chunks"] * each
+    if name == "broadcast":
+        return int(step["broadcast"]["sockets"]) * by_place[f"{path}.broadcast.cpu"]
     return by_place[f"{path}.time"] if name == "query" else 0.0

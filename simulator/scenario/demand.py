@@ -10,6 +10,9 @@ from simulator.plan import Accept, LoadKind, Plan, ServerKind
 from simulator.scenario.blocks import mean_ns, means
 from simulator.scenario.resolve import Document
 
+SHARED = ("lock", "service", "database cores")
+"""Resources of which there is one for all processes and instances."""
+
 
 @dataclass(frozen=True, slots=True)
 class Use:
@@ -28,15 +31,20 @@ class Use:
 
 def uses(document: Document, plan: Plan) -> list[Use]:
     """Every resource that requests arriving at a rate use, in order of utilisation."""
-    share = 1 / plan.server.workers
+    instance = 1 / plan.server.instances
+    share = instance / plan.server.workers
     if plan.server.accept is Accept.WEIGHTS:
-        share = max(plan.server.accept_weights)
+        share = instance * max(plan.server.accept_weights)
     rates: Counter[str] = Counter()
     busy_ns: Counter[str] = Counter()
     for i, rate in enumerate(_rates(plan)):
         for resource, hold_ns in _Demand(document, plan).of(plan.routes[i].name).items():
             if rate and hold_ns:
-                local = rate if resource.startswith(("workers", "lock")) else rate * share
+                local = rate * share
+                if resource.startswith(("workers", "cores")):
+                    local = rate * instance
+                elif resource.startswith(SHARED):
+                    local = rate
                 rates[resource] += local  # type: ignore[assignment]
                 busy_ns[resource] += local * hold_ns  # type: ignore[assignment]
     sizes = {s.label: s.size for s in plan.stations}
@@ -68,6 +76,7 @@ class _Demand:
         entry = self._document["routes"][route]
         on_loop = entry["handler"] == "async def"
         took = self._steps(entry["steps"], f"routes.{route}.steps", on_loop, ())
+        took += self._steps(entry["after"], f"routes.{route}.after", on_loop, ())
         costs, kind = self._plan.server.overheads, self._plan.server.kind
         if kind is ServerKind.ASGI:
             self._add("event loop", costs.loop_before_ns + costs.loop_after_ns)
@@ -104,11 +113,23 @@ class _Demand:
             self._add("threads", took)
             return took
         took = mean_ns(step, path, self._means)
-        if on_loop and "await" not in step:
-            self._add("event loop", took)
-        if "cpu" in step and not step["cpu"]["releases_gil"]:
-            self._add("gil", took)
+        if "call" in step:
+            self._add(f"service {step['call']}", took)
+        computed = self._computed(step, path, took)
+        if on_loop:
+            free = "await" in step or ("call" in step and not step["blocking"])
+            self._add("event loop", computed if free or "stream" in step else took)
+        self._add("cores", computed)
+        if not ("cpu" in step and step["cpu"]["releases_gil"]):
+            self._add("gil", computed)
         return took
+
+    def _computed(self, step: Document, path: str, took: float) -> float:
+        """Mean CPU of a single step in ns."""
+        if "stream" in step:
+            chunks = self._means[f"{path}.stream.chunks"]
+            return chunks * self._means[f"{path}.stream.cpu"]
+        return took if "cpu" in step or "broadcast" in step else 0.0
 
     def _connection(self, step: Document, path: str, on_loop: bool, held: tuple[str, ...]) -> float:
         pool: Any = step.get("with", step.get("query"))
@@ -120,6 +141,8 @@ class _Demand:
                 self._held["event loop"] = before
         else:
             took = mean_ns(step, path, self._means)
+            database = self._document["pools"][pool].get("database")
+            self._add(f"database cores {database}", took)
         if frozen:
             self._add("event loop", took)
         if "with" in step or pool not in held:

@@ -4,27 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 
-from simulator.plan import NEVER, ServerKind
+from simulator.plan import NEVER, Accept, ServerKind
 from simulator.scenario.blocks import Block, blocks, mean_ns, means, pool_taken
-from simulator.scenario.demand import uses
+from simulator.scenario.demand import SHARED, Use, uses
+from simulator.scenario.finding import Finding
+from simulator.scenario.findings_outside import outside_findings
 from simulator.scenario.scenario import Scenario
 from simulator.units import exact_duration
 
 CPU_ON_LOOP_MAX_NS = 10_000_000
 """Computing at a stretch that an event loop's other requests hardly notice."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One finding: its rule, how grave it is, what was seen, where, and what to do."""
-
-    code: str
-    severity: str  # "warning" or "info"
-    message: str
-    place: str  # file:line:col
-    hint: str
 
 
 def findings(scenario: Scenario) -> tuple[Finding, ...]:
@@ -39,6 +29,7 @@ def findings(scenario: Scenario) -> tuple[Finding, ...]:
         *_overload(scenario),
         *_deadlock(scenario, every),
         *_in_sequence(scenario, every),
+        *outside_findings(scenario, every),
     )
 
 
@@ -58,6 +49,9 @@ def _blocking(scenario: Scenario, every: list[Block]) -> Iterator[Finding]:
             elif pool is not None and pools[pool]["driver"] == "blocking":
                 what = f"the blocking driver of pool {pool}"
                 hint = "use an async driver, or make the handler def"
+            elif step.get("blocking"):
+                what = f"the blocking call of {step['call']}"
+                hint = "use an async client, or to_thread, or make the handler def"
             else:
                 continue
             message = f"{what} in `async def {block.route}` freezes the event loop: "
@@ -122,13 +116,16 @@ def _too_many_connections(scenario: Scenario) -> Iterator[Finding]:
     for i, database in enumerate(plan.databases):
         pools = [pool for pool in plan.pools if pool.database == i]
         each = sum(pool.size + pool.overflow for pool in pools)
-        wanted = each * plan.server.workers
+        processes = plan.server.workers * plan.server.instances
+        wanted = each * processes
         if wanted <= database.connections:
             continue
         names = " + ".join(pool.label for pool in pools)
         message = f"{_count(plan.server.workers, 'worker')} × {each} connections of pool {names} "
+        if plan.server.instances > 1:
+            message = f"{plan.server.instances} instances × {message}"
         message += f"= {wanted}, but {database.label} accepts {database.connections}"
-        fits = database.connections // plan.server.workers
+        fits = database.connections // processes
         hint = f"at most {fits} connections (size + overflow) in each worker fit"
         place = scenario.place(f"pools.{pools[0].label}.size")
         yield Finding("SIM104", "warning", message, place, hint)
@@ -151,14 +148,32 @@ def _overload(scenario: Scenario) -> Iterator[Finding]:
     use = next(iter(uses(scenario.document, scenario.plan)), None)
     if use is None or use.utilisation < 1 - 1e-9:
         return
+    local = not use.resource.startswith(("workers", "cores", *SHARED))
+    server = scenario.plan.server
+    each = " in the busiest worker" if server.accept is Accept.WEIGHTS else " in each worker"
+    each = each if local and server.workers > 1 else ""
     message = f"{use.resource}: {use.rate:.4g}/s × {_time(use.hold_ns)} / {use.size} = "
-    message += f"{use.utilisation:.3g} of its capacity, so its queue grows as long as the load "
-    message += "lasts and percentiles depend on the length of the run"
+    message += f"{use.utilisation:.3g} of its capacity{each}, so {_consequence(scenario, use)}"
     routes = scenario.document["routes"].items()
     own = (f"routes.{name}.load" for name, entry in routes if "load" in entry)
     place = scenario.place("load" if "load" in scenario.document else next(own))
     hint = f"lower the rate, or make {use.resource} larger or its hold shorter"
     yield Finding("SIM107", "warning", message, place, hint)
+
+
+def _consequence(scenario: Scenario, use: Use) -> str:
+    """What an overload does: with an acquire timeout its queue is bounded."""
+    for pool in scenario.plan.pools:
+        if use.resource == f"pool {pool.label}" and pool.acquire_timeout_ns < NEVER:
+            timeout = _time(pool.acquire_timeout_ns)
+            return f"requests wait up to its timeout of {timeout} and the excess fails"
+    lasts = [
+        min(float(load.until_ns), 1e9 * load.count * load.rate[1] / load.rate[0])
+        for load in scenario.plan.loads
+        if load.rate[0]
+    ]
+    length = f"for the {_time(max(lasts))} of the load" if lasts else "as long as the load lasts"
+    return f"its queue grows {length} and percentiles depend on the length of the run"
 
 
 def _deadlock(scenario: Scenario, every: list[Block]) -> Iterator[Finding]:
@@ -190,6 +205,9 @@ def _orders(every: list[Block]) -> dict[tuple[str, str], tuple[str, str]]:
                 taken = "threads"
             elif "lock" in step:
                 taken = f"lock {step['lock']}"
+            elif "stream" in step and "threads" in held and step["stream"]["direction"] == "out":
+                # The handler's thread was given back; each chunk takes one.
+                taken = "threads"
             for resource in held if taken else ():
                 # A row lock is re-entrant in its transaction.
                 if resource != taken or taken.startswith("pool "):
@@ -219,7 +237,7 @@ def _in_sequence(scenario: Scenario, every: list[Block]) -> Iterator[Finding]:
 
 def _independent(scenario: Scenario, block: Block, i: int) -> bool:
     step = block.steps[i]
-    if "await" in step:
+    if "await" in step or ("call" in step and not step["blocking"]):
         return True
     pool = pool_taken(step, block.held)
     return (

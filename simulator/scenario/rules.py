@@ -15,7 +15,11 @@ _TITLES = {
     "SIM107": "offered load at or above capacity",
     "SIM108": "deadlock possible: one pool twice, or two resources in two orders",
     "SIM109": "independent calls one after another",
+    "SIM110": "retries that amplify",
     "SIM111": "too few samples for a percentile",
+    "SIM112": "more processes than cores",
+    "SIM113": "more calls than the HTTP client has connections",
+    "SIM114": "limit_concurrency counts idle connections",
 }
 
 

@@ -95,7 +95,7 @@ def test_acquire_without_a_timeout(pool: str, handler: str, codes: list[str]) ->
         (
             "server: {workers: 2, accept: {weights: [3, 1]}}",
             "  a: {handler: async def, steps: [{block: 10ms}]}",
-            "event loop: 150/s × 10ms / 1 = 1.5",
+            "event loop: 150/s × 10ms / 1 = 1.5 of its capacity in the busiest worker",
         ),
         (
             "pools: {db: {size: 100}}\nlocks: {row: {}}",
@@ -105,12 +105,24 @@ def test_acquire_without_a_timeout(pool: str, handler: str, codes: list[str]) ->
     ],
 )
 def test_offered_load_over_capacity(rest: str, route: str, message: str) -> None:
+    message += "" if "capacity" in message else " of its capacity"
     lines = [x for x in found(route, rest, "{rate: 200/s, for: 1m}") if x.startswith("SIM107")]
     assert lines == [
-        f"SIM107 1:1 {message} of its capacity, so its queue grows as long as the load lasts "
-        "and percentiles depend on the length of the run"
+        f"SIM107 1:1 {message}, so its queue grows for the 60s of the load and percentiles "
+        "depend on the length of the run"
     ]
     assert not any("SIM107" in x for x in found(route, rest, "{rate: 1/min, for: 10m}"))
+
+
+def test_an_overload_with_a_timeout_or_a_last_request_is_bounded() -> None:
+    route = "  a: {handler: async def, steps: [{query: db, time: 300ms}]}"
+    rest = "server: {workers: 2}\npools: {db: {size: 20, acquire_timeout: 2s}}"
+    assert [x for x in found(route, rest, "{rate: 200/s, for: 1m}") if "SIM107" in x] == [
+        "SIM107 1:1 pool db: 100/s × 300ms / 20 = 1.5 of its capacity in each worker, so "
+        "requests wait up to its timeout of 2s and the excess fails"
+    ]
+    short = found(route, "pools: {db: {size: 20}}", "{rate: 200/s, requests: 100}")
+    assert any("so its queue grows for the 500ms of the load and" in line for line in short)
 
 
 def test_pool_taken_twice() -> None:
@@ -142,8 +154,73 @@ def test_independent_calls_in_sequence() -> None:
     assert found(f"  a: {{handler: async def, steps: {inside}}}", pools) == []
 
 
+SERVICE = "services: {pay: {time: 10ms, timeout: 1s, retries: %s}}"
+CALLS = "  a: {handler: async def, steps: [{call: pay}]}"
+
+
+def test_retries_amplify() -> None:
+    amplified = (
+        "SIM110 4:35 up to 4 attempts of each call of pay, and one that timed out after 1s "
+        "still runs: where it is slow there are up to 4 times as many in flight"
+    )
+    assert found(CALLS, SERVICE % 3) == [f"{amplified}; the retries come at once"]
+    steady = SERVICE % "{max: 3, backoff: 100ms}"
+    assert found(CALLS, steady) == [f"{amplified}; the retries come 100ms later in step"]
+    assert found(CALLS, SERVICE % "{max: 3, backoff: {base: 100ms}}") == [amplified]
+    assert found(CALLS, SERVICE % 0) == []
+    client = "client: {timeout: 2s, retries: 1}"
+    (line,) = found("  a: {handler: async def, steps: [{await: 1s}]}", client)
+    assert line.startswith("SIM110 2:32 up to 2 attempts of each request, and one that timed out")
+
+
+def test_more_processes_than_cores() -> None:
+    route = "  a: {handler: def, steps: [{cpu: 300ms}, {block: 100ms}]}"
+    (line,) = found(route, "server: {workers: 8, cores: 4}")
+    assert line == (
+        "SIM112 2:19 8 workers on 4 cores, and a computes for 300ms of 400ms: 4 requests compute "
+        "at once, more workers only share"
+    )
+    assert found(route, "server: {workers: 4, cores: 4}") == []
+    waits = "  a: {handler: def, steps: [{cpu: 1ms}, {block: 100ms}]}"
+    assert found(waits, "server: {workers: 8, cores: 4}") == []
+
+
+def test_few_client_connections() -> None:
+    rest = "services: {pay: {time: 10ms, client: httpx}}"
+    assert found(CALLS, rest, "{requests: 1000, at: once}") == [
+        "SIM113 2:38 about 1000 calls of pay at once in each worker, whose HTTP client has 100 "
+        "connections: the others wait for one, up to 5s"
+    ]
+    assert found(CALLS, rest, "{requests: 100, at: once}") == []
+    assert found(CALLS.replace("async def", "def"), rest, "{requests: 1000, at: once}") == []
+
+
+def test_limit_concurrency_counts_idle_connections() -> None:
+    route = "  a: {handler: async def, steps: [{await: 1s}]}"
+    rest = "client: {connections: {kept: 200}}\nserver: {workers: 2, limit_concurrency: %d}"
+    counts = "counts connections, idle ones too, and the client keeps 100 open to each worker"
+    assert found(route, rest % 150) == [f"SIM114 3:41 limit_concurrency 150 {counts}"]
+    assert found(route, rest % 100) == [
+        f"SIM114 3:41 limit_concurrency 100 {counts}: every request is answered with 503"
+    ]
+
+
+def test_streaming_from_def_inside_a_connection_can_deadlock() -> None:
+    steps = "[{with: db, do: [{query: db, time: 1ms}, {stream: {chunks: 10, every: 1ms}}]}]"
+    rest = "pools: {db: {size: 10}}"
+    (line,) = found(f"  a: {{handler: def, steps: {steps}}}", rest)
+    assert line.startswith("SIM108 4:69 a takes threads while it holds pool db, a the other way")
+    assert found(f"  a: {{handler: async def, steps: {steps}}}", rest) == []
+
+
+def test_blocking_call_of_a_service_in_async_def() -> None:
+    route = "  a: {handler: async def, steps: [{call: pay, blocking: true}]}"
+    (line,) = found(route, "services: {pay: {time: 10ms}}")
+    assert line.startswith("SIM101 4:35 the blocking call of pay in `async def a` freezes")
+
+
 def test_every_rule_has_a_page() -> None:
-    assert [r.code for r in rules()] == [f"SIM{n}" for n in (*range(101, 110), 111)]
+    assert [r.code for r in rules()] == [f"SIM{n}" for n in range(101, 115)]
     for each in rules():
         assert each.page.startswith(f"# {each.code}: ")
         assert "```yaml" in each.page

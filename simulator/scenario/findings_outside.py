@@ -1,0 +1,126 @@
+"""Findings about calls, cores and connections: what amplifies, what is limited unseen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from simulator.plan import NEVER, UNLIMITED, LoadKind, ServerKind
+from simulator.scenario.blocks import Block, mean_ns, means
+from simulator.scenario.finding import Finding
+from simulator.scenario.scenario import Scenario
+from simulator.scenario.streams import until
+from simulator.units import exact_duration
+
+
+def outside_findings(scenario: Scenario, every: list[Block]) -> Iterator[Finding]:
+    """SIM110, SIM112, SIM113 and SIM114, in this order."""
+    yield from _amplified(scenario, every)
+    yield from _more_processes_than_cores(scenario)
+    yield from _few_client_connections(scenario, every)
+    yield from _idle_connections(scenario)
+
+
+def _amplified(scenario: Scenario, every: list[Block]) -> Iterator[Finding]:
+    client = scenario.document["client"]
+    yield from _retried(scenario, "request", client, "client")
+    for block in every:
+        for i, step in enumerate(block.steps):
+            if "call" in step:
+                what = f"call of {step['call']}"
+                yield from _retried(scenario, what, step, f"{block.path}[{i}]")
+
+
+def _retried(scenario: Scenario, what: str, entry: Any, path: str) -> Iterator[Finding]:
+    retries = entry["retries"]
+    if retries == 0:
+        return
+    backoff, attempts = retries["backoff"], retries["max"] + 1
+    at_once = backoff["base"] == "0s"
+    in_step = "" if backoff["jitter"] and not at_once else f"come {backoff['base']} later in step"
+    in_step = "come at once" if at_once else in_step
+    message = f"up to {attempts} attempts of each {what}"
+    if until(entry["timeout"]) < NEVER:
+        message += f", and one that timed out after {entry['timeout']} still runs: where it is "
+        message += f"slow there are up to {attempts} times as many in flight"
+        message += f"; the retries {in_step}" if in_step else ""
+    elif in_step:
+        message += f": the retries {in_step}"
+    else:
+        return
+    hint = "fewer retries, and backoff: {base: 100ms} which grows and has jitter"
+    hint = hint if in_step else "fewer retries, or a longer timeout"
+    severity = "warning" if in_step else "info"
+    yield Finding("SIM110", severity, message, scenario.place(f"{path}.retries"), hint)
+
+
+def _more_processes_than_cores(scenario: Scenario) -> Iterator[Finding]:
+    server, by_place = scenario.plan.server, means(scenario.plan)
+    if server.workers <= server.cores:
+        return
+    for name, route in scenario.document["routes"].items():
+        path = f"routes.{name}.steps"
+        times = [mean_ns(step, f"{path}[{i}]", by_place) for i, step in enumerate(route["steps"])]
+        cpu = sum(time for time, step in zip(times, route["steps"], strict=True) if "cpu" in step)
+        if cpu and 2 * cpu >= sum(times):
+            message = f"{server.workers} workers on {server.cores} cores, and {name} computes for "
+            message += f"{exact_duration(round(cpu))} of {exact_duration(round(sum(times)))}: "
+            message += f"{server.cores} requests compute at once, more workers only share"
+            hint = f"set server.workers={server.cores}"
+            yield Finding("SIM112", "info", message, scenario.place("server.workers"), hint)
+            return
+
+
+def _few_client_connections(scenario: Scenario, every: list[Block]) -> Iterator[Finding]:
+    plan = scenario.plan
+    for service in plan.services:
+        steps = [b for b in every if any(s.get("call") == service.label for s in b.steps)]
+        asked = max((_at_once(scenario, block, service.label) for block in steps), default=0)
+        if service.connections >= UNLIMITED or asked <= service.connections:
+            continue
+        message = f"about {asked} calls of {service.label} at once in each worker, whose HTTP "
+        message += f"client has {service.connections} connections: the others wait for one"
+        if service.connect_timeout_ns < NEVER:
+            message += f", up to {exact_duration(service.connect_timeout_ns)}"
+        path = f"services.{service.label}.client"
+        hint = f"set {path}.connections={asked}, or limit the concurrency before it"
+        yield Finding("SIM113", "warning", message, scenario.place(path), hint)
+
+
+def _at_once(scenario: Scenario, block: Block, service: str) -> int:
+    """About how many requests of a route are at their call in one process."""
+    plan = scenario.plan
+    processes = plan.server.workers * plan.server.instances
+    route = next(i for i, r in enumerate(plan.routes) if r.name == block.route)
+    time_ns = means(plan)[f"services.{service}.time"]
+    wanted = 0.0
+    for load in plan.loads:
+        for index, share in zip(load.routes, load.weights, strict=True):
+            if index != route:
+                continue
+            if load.kind is LoadKind.BURST:
+                wanted += share * load.count
+            elif load.kind is LoadKind.CLOSED:
+                wanted += share * load.users
+            elif load.rate[0]:
+                wanted += share * load.rate[0] / load.rate[1] * min(time_ns, 1e15) / 1e9
+    each = int(wanted / processes)
+    if block.on_loop:
+        return each
+    return 1 if plan.server.kind is ServerKind.SYNC else min(each, plan.server.threads)
+
+
+def _idle_connections(scenario: Scenario) -> Iterator[Finding]:
+    plan = scenario.plan
+    limit, kept = plan.server.limit_concurrency, plan.client.kept_connections
+    if limit >= UNLIMITED or not kept:
+        return
+    each = -(-kept // (plan.server.workers * plan.server.instances))
+    message = f"limit_concurrency {limit} counts connections, idle ones too, and the client "
+    message += f"keeps {each} open to each worker"
+    severity, hint = "info", "leave room for connections that are kept alive"
+    if each >= limit:
+        message += ": every request is answered with 503"
+        severity = "warning"
+    place = scenario.place("server.limit_concurrency")
+    yield Finding("SIM114", severity, message, place, hint)
