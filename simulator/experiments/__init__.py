@@ -1,0 +1,1 @@
+"""Many runs of one question: sweeps over keys, comparisons of scenarios."""

@@ -1,0 +1,199 @@
+"""What one point of a sweep keeps of its run: numbers, bottleneck, thresholds.
+
+A run's arrays stay in the process that made them; only these few numbers travel.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+from simulator.analysis.summary import SECOND_NS, Group
+from simulator.analysis.verdicts import ThresholdResult
+from simulator.answer import Answer
+from simulator.report import format
+from simulator.thresholds import Threshold
+
+PERCENTILES = (50, 90, 95, 99)
+
+_COUNTS = ("ok", "errors", "in_flight")
+_AGGREGATES = ("mean", "p50", "p90", "p95", "p99", "max")
+_METRIC = re.compile(r"([a-z_]+)(?:\{\s*route\s*:\s*([^{}\s]+)\s*\})?(?:\.([a-z0-9]+))?")
+METRICS = "latency.p95 (mean p50 p90 p95 p99 max), throughput, last, ok, errors, in_flight"
+"""The known metrics, for messages; each may be of a route: latency{route:read}.p95."""
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """The numbers of a group of requests, in ns; None where there is none."""
+
+    requests: int
+    ok: int
+    errors: int
+    in_flight: int
+    last_ns: int | None
+    throughput: Fraction | None
+    mean_ns: int | None
+    percentiles_ns: tuple[int | None, ...]  # of PERCENTILES
+    reliable_ns: tuple[int | None, ...]  # the same, None where the samples are too few
+    max_ns: int | None
+
+    def percentile_ns(self, percentile: int) -> int | None:
+        """A percentile of PERCENTILES; None where it would rest on too few samples."""
+        return self.reliable_ns[PERCENTILES.index(percentile)]
+
+    def as_json(self) -> dict[str, Any]:
+        """As under `metrics` in the JSON of a run."""
+        pairs = zip(PERCENTILES, self.percentiles_ns, strict=True)
+        return {
+            "requests": self.requests,
+            "ok": self.ok,
+            "errors": self.errors,
+            "in_flight": self.in_flight,
+            "last_s": _seconds(self.last_ns),
+            "throughput_per_s": None if self.throughput is None else float(self.throughput),
+            "latency_mean_s": _seconds(self.mean_ns),
+            **{f"latency_p{p}_s": _seconds(value) for p, value in pairs},
+            "latency_max_s": _seconds(self.max_ns),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What is kept of one run."""
+
+    total: Numbers
+    routes: tuple[tuple[str, Numbers], ...]  # by the name of the route
+    limited_by: str  # "pool db", "nothing", "deadlock"
+    sentence: str  # of the bottleneck
+    thresholds: tuple[ThresholdResult, ...]
+    ended: str
+
+    def group(self, route: str | None) -> Numbers | None:
+        """The numbers of a route, or of all; None if there is no such route."""
+        return self.total if route is None else dict(self.routes).get(route)
+
+
+def measured(answer: Answer) -> Measured:
+    """What a sweep keeps of a run."""
+    found = answer.bottleneck
+    return Measured(
+        total=_numbers(answer.summary.total),
+        routes=tuple((group.name, _numbers(group)) for group in answer.summary.routes),
+        limited_by=found.kind if found.kind == "deadlock" else found.resource or found.kind,
+        sentence=found.sentence,
+        thresholds=answer.thresholds,
+        ended=answer.trace.ended,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One number of a run, by name: `latency.p95`, `latency{route:read}.max`, `throughput`."""
+
+    name: str
+    route: str | None = None
+    aggregate: str = ""  # of latency
+
+    @property
+    def words(self) -> str:
+        """As a title says it: "p95", "p95 of read", "throughput"."""
+        word = {"in_flight": "requests in flight", "errors": "errors", "ok": "ok requests"}
+        what = self.aggregate or word.get(self.name, self.name)
+        return what if self.route is None else f"{what} of {self.route}"
+
+    @property
+    def lower_is_better(self) -> bool:
+        return self.name not in ("throughput", "ok")
+
+    @property
+    def is_time(self) -> bool:
+        """Whether its values are nanoseconds."""
+        return self.name in ("latency", "last")
+
+    def of(self, point: Measured | None) -> Fraction | None:
+        """Its value at a point: ns, per second or a count; None where there is none."""
+        group = None if point is None else point.group(self.route)
+        if group is None:
+            return None
+        value: int | Fraction | None
+        if self.name in _COUNTS:
+            value = int(getattr(group, self.name))
+        elif self.name == "throughput":
+            value = group.throughput
+        elif self.name == "last":
+            value = group.last_ns
+        elif self.aggregate == "mean":
+            value = group.mean_ns
+        elif self.aggregate == "max":
+            value = group.max_ns
+        else:
+            value = group.percentile_ns(int(self.aggregate[1:]))
+        return None if value is None else Fraction(value)
+
+    def text(self, value: Fraction | None) -> str:
+        """A value of it, with its unit."""
+        if value is None:
+            return format.NONE
+        if self.is_time:
+            return format.duration(int(value + Fraction(1, 2)))
+        return format.rate(value) if self.name == "throughput" else str(int(value))
+
+
+def parse_metric(text: str, routes: Collection[str] = ()) -> Metric:
+    """The metric of this name; ``routes`` are those that it may be of.
+
+    Raises
+    ------
+    ValueError
+        With the known ones.
+    """
+    match = _METRIC.fullmatch(text.strip())
+    name, route, aggregate = match.groups() if match else ("", None, None)
+    if route is not None and route not in routes:
+        known = ", ".join(routes) or "none"
+        raise ValueError(f"unknown route '{route}' in '{text}', known routes: {known}")
+    if name in _AGGREGATES and not aggregate:
+        name, aggregate = "latency", name
+    if name == "latency" and (aggregate or "p95") in _AGGREGATES:
+        return Metric(name, route, aggregate or "p95")
+    if name in (*_COUNTS, "throughput", "last") and not aggregate:
+        return Metric(name, route)
+    raise ValueError(f"unknown metric '{text}', known metrics: {METRICS}")
+
+
+def metric_of(threshold: Threshold) -> Metric | None:
+    """The metric that a threshold is about; None where a sweep keeps no such number."""
+    words = {"avg": "mean", "med": "p50", "max": "max"}
+    aggregate = words.get(threshold.aggregate, "")
+    if threshold.aggregate == "p" and threshold.percentile in PERCENTILES:
+        aggregate = f"p{threshold.percentile}"
+    if threshold.metric == "latency":
+        return Metric("latency", threshold.route, aggregate) if aggregate else None
+    counted = threshold.metric in _COUNTS and threshold.aggregate == "count"
+    if counted or threshold.metric in ("throughput", "last"):
+        return Metric(threshold.metric, threshold.route)
+    return None
+
+
+def _numbers(group: Group) -> Numbers:
+    latency = group.latency
+    return Numbers(
+        requests=group.requests,
+        ok=group.ok,
+        errors=group.errors,
+        in_flight=group.in_flight,
+        last_ns=group.last_ns,
+        throughput=group.throughput,
+        mean_ns=latency.mean_ns,
+        percentiles_ns=tuple(latency.percentile_ns(p) for p in PERCENTILES),
+        reliable_ns=tuple(group.reliable_percentile_ns(p) for p in PERCENTILES),
+        max_ns=latency.max_ns,
+    )
+
+
+def _seconds(ns: int | None) -> float | None:
+    return None if ns is None else ns / SECOND_NS
