@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from simulator.engines import contract
-from simulator.plan import Broadcast, Cpu, Gather, Plan, Step, Stream, ToThread, Wait, With
+from simulator.plan import Broadcast, Cpu, Gather, Lock, Plan, Step, Stream, ToThread, Wait, With
 from simulator.trace import NOT_FINISHED, NOT_GRANTED, Trace
 from simulator.workload import Workload
 
