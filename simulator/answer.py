@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from simulator.analysis.bottleneck import Bottleneck, bottleneck
 from simulator.analysis.findings import run_findings
+from simulator.analysis.keys import Keys
 from simulator.analysis.summary import Summary, summarize
 from simulator.analysis.verdicts import ThresholdResult, evaluate
 from simulator.engines import reference
@@ -57,6 +58,7 @@ def simulate(
     plan = scenario.plan
     trace = reference.run(plan, Workload(plan, seed=seed), progress=progress)
     summary = summarize(plan, trace)
+    keys = Keys(scenario.key, scenario.load_paths)
     of_the_run = tuple(
         Finding(found.code, "warning", found.message, scenario.place(found.path), "")
         for found in run_findings(plan, trace, summary)
@@ -65,7 +67,7 @@ def simulate(
         scenario=scenario,
         trace=trace,
         summary=summary,
-        bottleneck=bottleneck(plan, trace, summary),
+        bottleneck=bottleneck(plan, trace, summary, keys),
         thresholds=evaluate(scenario.thresholds, summary),
         findings=tuple(
             sorted((*findings(scenario), *of_the_run), key=lambda finding: finding.code)

@@ -1,279 +1,148 @@
-"""What a bottleneck means, in one sentence, and the one override to try next."""
+"""The one override to try next; it never makes worse what the plan can show."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from fractions import Fraction
 
-from simulator.analysis.bounds import Bound
-from simulator.analysis.exact import exact_sum
-from simulator.analysis.summary import Summary
-from simulator.distributions import Constant
-from simulator.engines.contract import CPU, FRAMEWORK, NOT_STARTED
+from simulator.analysis.insight import Case, largest_pool, variant
+from simulator.analysis.limits import (
+    COMFORTABLE,
+    connections_left,
+    connections_of,
+    enough,
+    is_burst,
+    offered,
+    only_threads,
+    peak_demand,
+    processes,
+    threads_allowed,
+    workers_allowed,
+)
+from simulator.analysis.routes import (
+    async_only,
+    blocking_routes,
+    every_step,
+    outside_threads,
+    stops_the_loop,
+    taken_twice,
+)
+from simulator.distributions import Constant, Distribution, Exponential, Lognormal, Pareto
+from simulator.engines.contract import NOT_STARTED
 from simulator.plan import (
-    NEVER,
     UNLIMITED,
+    Accept,
     Cpu,
-    Gather,
     LoadKind,
     Lock,
-    Plan,
     Pool,
-    Route,
     ServerKind,
     Step,
-    ToThread,
     Wait,
     With,
 )
 from simulator.report import format
-from simulator.trace import Trace
 from simulator.units import exact_duration
-
-# By kind; a variant stands before the plain kind and is chosen where it applies.
-_INSIGHTS = {
-    "workers": "a sync worker serves one request at a time; the others wait to be accepted.",
-    "threads": "a thread is held until its handler ends: with all {size} held, requests wait.",
-    "threads before a pool": (
-        "the pool of {pool_size} never has more than {size} users at once: "
-        "the threads are the limit, not the pool."
-    ),
-    "event loop": (
-        "one loop runs one callback at a time: while one request computes, "
-        "its worker's others wait."
-    ),
-    "event loop, blocked": (
-        "a blocking call in `async def` stops the loop: no other request of its worker moves."
-    ),
-    "gil": "threads take turns at the GIL: more threads add no CPU, more processes do.",
-    "pool": (
-        "async lets {at_once} requests wait at once; it does not let {at_once} queries run at once."
-    ),
-    "pool behind threads": (
-        "{threads} threads share {slots}: {spare} of them can only wait for one, "
-        "the other requests for a thread."
-    ),
-    "pool guarded by threads": (
-        "{threads} threads share {slots}: only {spare} can wait for one, "
-        "too few to reach its {timeout} timeout."
-    ),
-    "pool per worker": (
-        "each worker has a pool of its own: an idle connection of one serves no request of another."
-    ),
-    "pool and its timeout": (
-        "only those served within {timeout} get an answer; a longer timeout adds waiting, "
-        "not capacity."
-    ),
-    "lock": "one row is written by one transaction at a time, however many connections there are.",
-    "database": (
-        "every worker has its own pool: together they may open {wanted} connections, "
-        "the database takes {connections}."
-    ),
-    "deadlock": (
-        "each holds what another waits for: take nothing more while holding one, "
-        "or all in one order."
-    ),
-    "nothing": "no resource was short: more of any changes nothing.",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """A bottleneck that was found, with all that its advice may need."""
-
-    plan: Plan
-    trace: Trace
-    summary: Summary
-    kind: str
-    label: str
-    bound: Bound | None
-    timed_out: bool = False
-
-    @property
-    def pool(self) -> Pool | None:
-        """The pool of this case, if it is about one."""
-        pools = self.plan.pools
-        return next((pool for pool in pools if self.label == f"pool {pool.label}"), None)
-
-
-def insight(case: Case) -> str:
-    """One sentence: why this resource limits."""
-    pool = case.pool
-    size = case.bound.size if case.bound else (pool.size + pool.overflow if pool else 0)
-    largest = _largest_pool(case)
-    wanted, connections = _connections(case)
-    return _INSIGHTS[_variant(case)].format(
-        size=size,
-        threads=case.plan.server.threads,
-        slots=format.count(size, "connection"),
-        spare=case.plan.server.threads - size,
-        pool_size=largest.size + largest.overflow if largest else 0,
-        at_once=_at_once(case, size),
-        timeout=format.duration(pool.acquire_timeout_ns) if pool else "",
-        wanted=wanted,
-        connections=connections,
-    )
 
 
 def override(case: Case) -> str | None:
     """The ``KEY=VALUE`` to try on the same file; None if no key of the file helps."""
     rule = _OVERRIDES.get(case.kind)
-    return rule(case) if rule else None
+    found = rule(case) if rule else None
+    if found is None:
+        return None
+    path, _, value = found.partition("=")
+    return case.keys.override(path, value)
 
 
-def _variant(case: Case) -> str:
-    if case.kind == "pool":
-        return _pool_variant(case)
-    if case.kind == "threads" and case.bound:
-        pool = _largest_pool(case)
-        if pool and pool.size + pool.overflow > case.bound.size:
-            return "threads before a pool"
-    if case.kind == "event loop" and case.bound:
-        computed = exact_sum(case.trace.spent_ns[:, CPU]) + exact_sum(
-            case.trace.spent_ns[:, FRAMEWORK]
-        )
-        work_ns = case.bound.work_mean_ns * case.bound.visits
-        if computed * 2 < work_ns and _blocking_routes(case.plan):
-            return "event loop, blocked"
-    return case.kind
+def _utilisation(case: Case) -> Fraction | None:
+    return offered(case.trace, case.bound) if case.bound else None
 
 
-def _pool_variant(case: Case) -> str:
-    if case.timed_out:
-        return "pool and its timeout"
-    server = case.plan.server
-    size = case.bound.size if case.bound else 0
-    threaded = server.kind is ServerKind.THREADS or not any(r.on_loop for r in case.plan.routes)
-    if threaded and size < server.threads < UNLIMITED and server.kind is not ServerKind.SYNC:
-        timeout = case.pool.acquire_timeout_ns if case.pool else NEVER
-        failed = case.summary.total.errors > 0
-        return "pool behind threads" if failed or timeout >= NEVER else "pool guarded by threads"
-    return "pool per worker" if server.workers > 1 else "pool"
-
-
-def _at_once(case: Case, size: int) -> int:
-    waiting = [row.queue_max for row in case.summary.resources if row.label == case.label]
-    return sum(waiting) + size
-
-
-def _largest_pool(case: Case) -> Pool | None:
-    visited = {row.label for row in case.summary.resources}
-    pools = [pool for pool in case.plan.pools if f"pool {pool.label}" in visited]
-    return max(pools, key=lambda pool: pool.size + pool.overflow, default=None)
-
-
-def _connections(case: Case) -> tuple[int, int]:
-    """Connections that all pools may open to this case's database, and what it takes."""
+def _more_workers(case: Case) -> str | None:
+    """More processes, as many as databases, cores and load allow; else less computing."""
     plan = case.plan
-    for i, database in enumerate(plan.databases):
-        if case.label == f"database {database.label}":
-            pools = [pool for pool in plan.pools if pool.database == i]
-            return (
-                plan.server.workers * sum(pool.size + pool.overflow for pool in pools),
-                database.connections,
-            )
-    return 0, 0
+    wanted = math.ceil(enough(processes(plan), _utilisation(case)) / plan.server.instances)
+    wanted = workers_allowed(plan, min(wanted, len(case.trace)))
+    if case.kind != "workers":
+        wanted = min(wanted, plan.server.cores)
+    if wanted <= plan.server.workers or plan.server.accept is Accept.WEIGHTS:
+        return _shorten(case, [step for step in _all_steps(case) if _occupies(case, step)])
+    return f"server.workers={wanted}"
 
 
-def _steps(steps: tuple[Step, ...]) -> Iterator[Step]:
-    for step in steps:
-        yield step
-        if isinstance(step, With | ToThread):
-            yield from _steps(step.steps)
-        elif isinstance(step, Gather):
-            for branch in step.branches:
-                yield from _steps(branch.steps)
+def _occupies(case: Case, step: Step) -> bool:
+    """Whether the step is work of this case's resource."""
+    if case.kind == "workers":
+        return True
+    return isinstance(step, Cpu) or (case.kind == "event loop" and stops_the_loop(step))
 
 
-def _outside_threads(steps: tuple[Step, ...]) -> Iterator[Step]:
-    kept = tuple(step for step in steps if not isinstance(step, ToThread))
-    for step in kept:
-        yield step
-        if isinstance(step, With):
-            yield from _outside_threads(step.steps)
-        elif isinstance(step, Gather):
-            for branch in step.branches:
-                yield from _outside_threads(branch.steps)
+def _more_threads(case: Case) -> str | None:
+    size, pool = case.plan.server.threads, largest_pool(case)
+    wanted = enough(size, _utilisation(case))
+    if pool and size < connections_of(pool) < UNLIMITED:
+        room = connections_of(pool)
+        wanted = room if is_burst(case.trace) else min(wanted, room)
+    wanted = threads_allowed(case.plan, min(wanted, peak_demand(case.trace, "threads")))
+    if wanted <= size:
+        return _shorten(case, list(_all_steps(case)))
+    return f"server.threads={wanted}"
 
 
-def _blocking_routes(plan: Plan) -> list[Route]:
-    """Routes on a loop whose code stops it by waiting."""
-    return [
-        route
-        for route in plan.routes
-        if route.on_loop
-        and any(
-            isinstance(step, Wait | With | Lock) and not step.frees_loop
-            for step in _outside_threads(route.steps)
-        )
-    ]
-
-
-def _more_workers(case: Case) -> str:
-    return f"server.workers={2 * case.plan.server.workers}"
-
-
-def _more_threads(case: Case) -> str:
-    pool = _largest_pool(case)
-    size = case.plan.server.threads
-    if pool and size < pool.size + pool.overflow < UNLIMITED:
-        return f"server.threads={pool.size + pool.overflow}"
-    return f"server.threads={2 * size}"
-
-
-def _free_the_loop(case: Case) -> str:
-    if _variant(case) != "event loop, blocked":
+def _free_the_loop(case: Case) -> str | None:
+    if variant(case) != "event loop, blocked":
         return _more_workers(case)
-    route = _blocking_routes(case.plan)[0]
-    pools = [s.pool for s in _outside_threads(route.steps) if isinstance(s, With)]
-    blocking = [s for s in _outside_threads(route.steps) if isinstance(s, With | Wait)]
-    if pools and isinstance(blocking[0], With) and not blocking[0].frees_loop:
-        return f"pools.{case.plan.pools[pools[0]].label}.driver=async"
-    if any(_async_only(step) for step in _steps(route.steps)):
+    route = blocking_routes(case.plan)[0]
+    blocking = [step for step in outside_threads(route.steps) if stops_the_loop(step)]
+    fits = workers_allowed(case.plan, case.plan.server.workers) == case.plan.server.workers
+    if isinstance(blocking[0], With) and fits:
+        return f"pools.{case.plan.pools[blocking[0].pool].label}.driver=async"
+    if not fits or any(async_only(step) for step in every_step(route.steps)):
         return _more_workers(case)
     return f"routes.{route.name}.handler=def"
-
-
-def _async_only(step: Step) -> bool:
-    return isinstance(step, Gather | ToThread) or (isinstance(step, Wait) and step.frees_loop)
 
 
 def _more_connections(case: Case) -> str | None:
     pool = case.pool
     if pool is None:
         return None
-    wanted = 2 * (pool.size + pool.overflow)
-    if case.timed_out and case.bound and case.bound.work_mean_ns:
+    now = connections_of(pool)
+    wanted = enough(now, _utilisation(case))
+    if case.timed_out and is_burst(case.trace) and case.bound and case.bound.work_mean_ns:
         waves = pool.acquire_timeout_ns // case.bound.work_mean_ns + 1
-        asking = case.summary.total.requests // case.plan.server.workers
-        wanted = max(-(-asking // waves), pool.size + pool.overflow + 1)
-    if pool.database >= 0:
-        sharing = sum(other.database == pool.database for other in case.plan.pools)
-        limit = case.plan.databases[pool.database].connections
-        wanted = min(wanted, limit // (case.plan.server.workers * sharing))
-    if wanted <= pool.size + pool.overflow:
-        return _shorten_the_query(case)
+        wanted = max(-(-peak_demand(case.trace, case.label) // waves), now + 1)
+    wanted = min(wanted, peak_demand(case.trace, case.label), connections_left(case.plan, pool))
+    if only_threads(case.plan):
+        threads = case.plan.server.threads
+        wanted = min(wanted, 1 if case.plan.server.kind is ServerKind.SYNC else threads)
+    if wanted <= now:
+        return _shorten(case, _inside(case, pool))
     return f"pools.{pool.label}.size={wanted - pool.overflow}"
 
 
-def _shorten_the_query(case: Case) -> str | None:
-    held = [
+def _inside(case: Case, pool: Pool) -> list[Step]:
+    """The steps during which a connection of this pool is held."""
+    return [
         step
-        for route in case.plan.routes
-        for outer in _steps(route.steps)
-        if isinstance(outer, With) and case.plan.pools[outer.pool] is case.pool
-        for step in _steps(outer.steps)
+        for outer in _all_steps(case)
+        if isinstance(outer, With) and case.plan.pools[outer.pool] is pool
+        for step in every_step(outer.steps)
     ]
-    return _halve_the_longest(case, held)
+
+
+def _all_steps(case: Case) -> Iterator[Step]:
+    for route in case.plan.routes:
+        yield from every_step(route.steps)
 
 
 def _fit_the_database(case: Case) -> str | None:
     plan = case.plan
     index = next(i for i, d in enumerate(plan.databases) if case.label == f"database {d.label}")
     pools = [pool for pool in plan.pools if pool.database == index]
-    share = plan.databases[index].connections // (plan.server.workers * len(pools))
-    largest = max(pools, key=lambda pool: pool.size + pool.overflow)
+    share = plan.databases[index].connections // (processes(plan) * len(pools))
+    largest = max(pools, key=connections_of)
     not_started = case.summary.failures[0][0] == case.trace.outcomes[NOT_STARTED]
     if not_started and largest.size <= share:
         return f"pools.{largest.label}.min=0"
@@ -283,23 +152,8 @@ def _fit_the_database(case: Case) -> str | None:
 
 
 def _shorten_the_lock(case: Case) -> str | None:
-    locked = [
-        step
-        for route in case.plan.routes
-        for outer in _steps(route.steps)
-        if isinstance(outer, With)
-        for step in _after_lock(outer, case)
-    ]
-    return _halve_the_longest(case, locked)
-
-
-def _halve_the_longest(case: Case, steps: list[Step]) -> str | None:
-    streams = [case.plan.streams[step.time] for step in steps if isinstance(step, Wait | Cpu)]
-    times = [(s.distribution.value_ns, s.name) for s in streams if type(s.distribution) is Constant]
-    if not times:
-        return None
-    value_ns, name = max(times, key=lambda pair: pair[0])
-    return f"{name}={exact_duration(value_ns // 2)}"
+    transactions = (step for step in _all_steps(case) if isinstance(step, With))
+    return _shorten(case, [step for outer in transactions for step in _after_lock(outer, case)])
 
 
 def _after_lock(outer: With, case: Case) -> Iterator[Step]:
@@ -308,27 +162,97 @@ def _after_lock(outer: With, case: Case) -> Iterator[Step]:
         if isinstance(step, Lock):
             locked = locked or case.label == f"lock {case.plan.locks[step.lock].label}"
         elif locked:
-            yield from _steps((step,))
+            yield from every_step((step,))
 
 
-def _break_the_deadlock(case: Case) -> str | None:
-    """Room for every stuck request to hold one, and one more to let the first go on."""
-    stuck = len(case.trace.stuck)
-    pool = case.pool
-    if pool:
-        return f"pools.{pool.label}.size={max(stuck + 1 - pool.overflow, pool.size + 1)}"
-    if case.label == "threads":
-        return f"server.threads={max(stuck + 1, case.plan.server.threads + 1)}"
+def _shorten(case: Case, steps: list[Step]) -> str | None:
+    """The longest of these steps, halved, or cut to what leaves the resource 80 % busy."""
+    streams = [case.plan.streams[step.time] for step in steps if isinstance(step, Wait | Cpu)]
+    times = [(s.distribution, s.name) for s in streams if s.distribution.mean_ns > 0]
+    if not times:
+        return None
+    longest, name = max(times, key=lambda pair: pair[0].mean_ns)
+    asked = _utilisation(case) or Fraction(0)
+    value = shorter(longest, max(2, math.ceil(asked / COMFORTABLE)))
+    return None if value is None else f"{name}={value}"
+
+
+def shorter(time: Distribution, divisor: int) -> str | None:
+    """A time of the language that is this part of another; None where that is hard to say."""
+
+    def part(ns: float) -> str:
+        return exact_duration(max(round(ns) // divisor, 1))
+
+    if isinstance(time, Constant):
+        return part(time.value_ns)
+    if isinstance(time, Exponential):
+        return f"{{exp: {part(time.mean_ns)}}}"
+    if isinstance(time, Lognormal | Pareto):
+        name = type(time).__name__.lower()
+        return f"{{{name}: {{p50: {part(time.p50_ns)}, p99: {part(time.p99_ns)}}}}}"
     return None
 
 
-def _more_load(case: Case) -> str | None:
-    if len(case.plan.loads) != 1 or len(case.plan.loads[0].routes) != len(case.plan.routes):
+def _break_the_deadlock(case: Case) -> str | None:
+    """So few threads that one of them always gets all the connections it takes."""
+    plan, pool = case.plan, case.pool
+    if pool is None or not only_threads(plan) or plan.server.kind is ServerKind.SYNC:
         return None
-    load = case.plan.loads[0]
-    if load.kind is LoadKind.BURST:
-        return f"load.requests={10 * load.count}" if load.count else None
-    return f"load.rate={format.rate_words(2 * Fraction(*load.rate))}"
+    twice = taken_twice(plan, pool)
+    fits = (connections_of(pool) - 1) // (twice - 1) if twice > 1 else 0
+    return f"server.threads={fits}" if 0 < fits < plan.server.threads else None
+
+
+def _less_or_more_load(case: Case) -> str | None:
+    """What takes most of the time made shorter; in a burst, more requests."""
+    most = case.most
+    if most is not None and most.kind == "hold" and not is_burst(case.trace):
+        names = [f"{cause.kind} {cause.name}" for cause in case.plan.causes]
+        cause = names.index(f"{most.kind} {most.cause}")
+        steps = [s for s in _all_steps(case) if isinstance(s, Wait | Cpu) and s.cause == cause]
+        found = _shorten(case, list(steps))
+        if found is not None:
+            return found
+    return _more_load(case)
+
+
+def _more_load(case: Case) -> str | None:
+    loads = case.plan.loads
+    open_ = [i for i, load in enumerate(loads) if load.rate[0]]
+    if open_:
+        i = max(open_, key=lambda i: Fraction(*loads[i].rate))
+        rate = format.rate_words(2 * Fraction(*loads[i].rate))
+        return f"{case.keys.load(i)}.rate={rate}"
+    bursts = [i for i, load in enumerate(loads) if load.kind is LoadKind.BURST and load.count]
+    if bursts:
+        i = max(bursts, key=lambda i: loads[i].count)
+        return f"{case.keys.load(i)}.requests={10 * loads[i].count}"
+    closed = [i for i, load in enumerate(loads) if load.kind is LoadKind.CLOSED]
+    return f"{case.keys.load(closed[0])}.users={2 * loads[closed[0]].users}" if closed else None
+
+
+def _more_cores(case: Case) -> str | None:
+    if case.label == "cores":
+        wanted = enough(case.plan.server.cores, _utilisation(case))
+        return f"server.cores={min(wanted, peak_demand(case.trace, 'cores'))}"
+    return _twice(case, "database cores ", "databases", "cores")
+
+
+def _more_slots(case: Case) -> str | None:
+    return _twice(case, "service ", "services", "concurrency")
+
+
+def _more_devices(case: Case) -> str | None:
+    label = case.label.removeprefix("accelerator ")
+    found = next((a for a in case.plan.accelerators if a.label == label), None)
+    return f"accelerators.{label}.count={2 * found.count}" if found else None
+
+
+def _twice(case: Case, prefix: str, section: str, key: str) -> str | None:
+    if case.bound is None or not case.label.startswith(prefix):
+        return None
+    wanted = min(enough(case.bound.size, _utilisation(case)), peak_demand(case.trace, case.label))
+    return f"{section}.{case.label.removeprefix(prefix)}.{key}={wanted}"
 
 
 _OVERRIDES: dict[str, Callable[[Case], str | None]] = {
@@ -336,9 +260,12 @@ _OVERRIDES: dict[str, Callable[[Case], str | None]] = {
     "threads": _more_threads,
     "event loop": _free_the_loop,
     "gil": _more_workers,
+    "cores": _more_cores,
     "pool": _more_connections,
     "lock": _shorten_the_lock,
+    "service": _more_slots,
+    "accelerator": _more_devices,
     "database": _fit_the_database,
     "deadlock": _break_the_deadlock,
-    "nothing": _more_load,
+    "nothing": _less_or_more_load,
 }

@@ -6,9 +6,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from simulator.analysis.advice import Case, insight, override
+from simulator.analysis.advice import override
 from simulator.analysis.bounds import Bound, largest_bound
 from simulator.analysis.exact import exact_sum
+from simulator.analysis.insight import Case, insight
+from simulator.analysis.keys import Keys
+from simulator.analysis.limits import SHORT, is_burst, offered, processes
 from simulator.analysis.resources import held_ns, select
 from simulator.analysis.summary import Summary
 from simulator.engines.contract import IN_FLIGHT, NOT_STARTED
@@ -34,23 +37,51 @@ class Bottleneck:
     details: tuple[str, ...]  # who holds what in a deadlock; a wait elsewhere that it causes
 
 
-def bottleneck(plan: Plan, trace: Trace, summary: Summary) -> Bottleneck:
-    """The bottleneck of a run: a deadlock, else what most failed on, else the largest bound."""
+def bottleneck(plan: Plan, trace: Trace, summary: Summary, keys: Keys | None = None) -> Bottleneck:
+    """The bottleneck of a run: a deadlock, else what most failed on, else the largest bound.
+
+    Parameters
+    ----------
+    keys : Keys, optional
+        How the scenario spells what the override changes; default: as the resolved one.
+    """
+    case = Case(plan, trace, summary, "nothing", "", None, keys=keys or Keys())
     if trace.stuck:
-        return _deadlock(plan, trace, summary)
+        return _deadlock(case)
     if summary.total.errors * 2 > summary.total.finished:
-        return _failing(plan, trace, summary)
+        return _failing(case)
     bound = largest_bound(trace)
     if bound is None or _nothing_limits(trace, summary, bound):
-        return _nothing(plan, trace, summary)
-    station = trace.stations[bound.station]
-    sentence = (
-        f"{_place(plan, station.label, bound.size)}: {_product(bound)} = "
-        f"{format.duration(bound.bound_ns)} is the bound, "
-        f"the run took {format.duration(summary.run_ns)}."
-    )
-    case = Case(plan, trace, summary, station.kind, station.label, bound)
-    return _conclude(case, sentence, _shadow(trace, summary, bound))
+        return _nothing(case, bound)
+    return _limited(case, bound)
+
+
+def _limited(case: Case, bound: Bound) -> Bottleneck:
+    station = case.trace.stations[bound.station]
+    sentence = f"{_place(case.plan, station.label, bound.size)}: {_reason(case, bound)}"
+    case = replace(case, kind=station.kind, label=station.label, bound=bound)
+    return _conclude(case, sentence, _shadow(case.trace, case.summary, bound))
+
+
+def _reason(case: Case, bound: Bound) -> str:
+    """The bound where the run was as long; else how busy it was and what waiting adds."""
+    run_ns = case.summary.run_ns
+    asked = offered(case.trace, bound)
+    if asked is None or asked >= 1 or bound.bound_ns >= 0.9 * run_ns:
+        return (
+            f"{_product(bound)} = {format.duration(bound.bound_ns)} is the bound, "
+            f"the run took {format.duration(run_ns)}."
+        )
+    return f"{format.percent(asked)} busy while requests arrive; {_waits(case.summary)}."
+
+
+def _waits(summary: Summary) -> str:
+    """What waiting adds to the mean: "waits add 0.4ms of 19.9ms"."""
+    waits = sum(row.mean_ns for row in summary.breakdown if row.kind == "wait")
+    every = sum(row.mean_ns for row in summary.breakdown)
+    if not waits:
+        return f"nobody waits, the mean is {format.duration(every)}"
+    return f"waits add {format.duration(waits)} to a mean of {format.duration(every)}"
 
 
 def _shadow(trace: Trace, summary: Summary, bound: Bound) -> tuple[str, ...]:
@@ -86,8 +117,9 @@ def _conclude(case: Case, sentence: str, details: tuple[str, ...] = ()) -> Bottl
 
 
 def _place(plan: Plan, label: str, size: int) -> str:
-    if plan.server.workers > 1 and label != "workers" and not label.startswith("lock "):
-        return f"{label}, {size} in each of {plan.server.workers} workers"
+    shared = ("workers", "cores", "lock ", "database ", "service ", "accelerator ")
+    if processes(plan) > 1 and not label.startswith(shared):
+        return f"{label}, {size} in each of {processes(plan)} workers"
     return label
 
 
@@ -100,33 +132,38 @@ def _product(bound: Bound) -> str:
 
 def _nothing_limits(trace: Trace, summary: Summary, bound: Bound) -> bool:
     waited = sum(row.share for row in summary.breakdown if row.kind == "wait")
-    if waited >= 0.01:
-        return False
+    asked = offered(trace, bound)
     # In a burst a slot is busy as long as its request lasts, however many slots there are.
-    if int(trace.arrival_ns.min()) == int(trace.arrival_ns.max()):
-        return True
-    return bound.bound_ns <= 0.8 * summary.run_ns
+    if asked is None:
+        return waited < 0.01
+    return waited < 0.1 and asked < SHORT and bound.bound_ns <= 0.9 * summary.run_ns
 
 
-def _nothing(plan: Plan, trace: Trace, summary: Summary) -> Bottleneck:
+def _nothing(case: Case, bound: Bound | None) -> Bottleneck:
+    summary = case.summary
     latency = summary.total.latency
-    if not len(trace):
+    if not len(case.trace):
         sentence = "nothing: no request arrived."
     elif not latency.count:
         sentence = "nothing: no request has finished."
     elif latency.min_ns == latency.max_ns:
         sentence = f"nothing: each request takes its own {format.duration(latency.max_ns)}."
+    elif bound is not None and not is_burst(case.trace):
+        label = _place(case.plan, case.trace.stations[bound.station].label, bound.size)
+        busy = format.percent(offered(case.trace, bound))
+        sentence = f"nothing is short: the busiest, {label}, is {busy} busy; {_waits(summary)}."
     else:
         mean = format.duration(latency.mean_ns)
         sentence = f"nothing: each request takes its own time, {mean} on average."
-    return _conclude(Case(plan, trace, summary, "nothing", "", None), sentence)
+    return _conclude(case, sentence)
 
 
-def _failing(plan: Plan, trace: Trace, summary: Summary) -> Bottleneck:
-    reason, count = summary.failures[0]
-    total = summary.total.requests
+def _failing(case: Case) -> Bottleneck:
+    plan, trace = case.plan, case.trace
+    reason, count = case.summary.failures[0]
+    total = case.summary.total.requests
     if reason == trace.outcomes[NOT_STARTED]:
-        return _not_started(plan, trace, summary, count)
+        return _not_started(case, count)
     kind, _, name = reason.partition(":")
     if kind == "pool_timeout":
         pool = next(pool for pool in plan.pools if pool.label == name)
@@ -136,34 +173,46 @@ def _failing(plan: Plan, trace: Trace, summary: Summary) -> Bottleneck:
         place = place if "," in place else f"{place} ({slots})"
         sentence = f"{place} and its {timeout} timeout: {count} of {total} gave up."
         bound = largest_bound(trace, f"pool {name}")
-        case = Case(plan, trace, summary, "pool", f"pool {name}", bound, timed_out=True)
-        return _conclude(case, sentence)
-    database = next(database for database in plan.databases if database.label == name)
-    sentence = (
-        f"database {name}: {database.connections} connections for applications; "
-        f"{count} of {total} refused."
-    )
-    found = _conclude(Case(plan, trace, summary, "database", f"database {name}", None), sentence)
-    return replace(found, size=database.connections)
+        timed_out = replace(case, kind="pool", label=f"pool {name}", bound=bound, timed_out=True)
+        return _conclude(timed_out, sentence)
+    if kind == "too_many_connections":
+        database = next(database for database in plan.databases if database.label == name)
+        sentence = (
+            f"database {name}: {database.connections} connections for applications; "
+            f"{count} of {total} refused."
+        )
+        found = _conclude(replace(case, kind="database", label=f"database {name}"), sentence)
+        return replace(found, size=database.connections)
+    return _failing_otherwise(case, reason, count)
 
 
-def _not_started(plan: Plan, trace: Trace, summary: Summary, count: int) -> Bottleneck:
+def _failing_otherwise(case: Case, reason: str, count: int) -> Bottleneck:
+    words = reason.replace("_", " ").replace(":", " of ")
+    failed = f"{count} of {case.summary.total.requests} failed: {words}."
+    bound = largest_bound(case.trace)
+    found = _conclude(case, failed) if bound is None else _limited(case, bound)
+    return replace(found, details=(failed, *found.details))
+
+
+def _not_started(case: Case, count: int) -> Bottleneck:
+    plan = case.plan
     wanted = [0] * len(plan.databases)
     for pool in plan.pools:
         if pool.database >= 0:
-            wanted[pool.database] += pool.min * plan.server.workers
+            wanted[pool.database] += pool.min * processes(plan)
     over = [w - d.connections for w, d in zip(wanted, plan.databases, strict=True)]
     i = over.index(max(over))
     label = f"database {plan.databases[i].label}"
     sentence = (
         f"{label}: the workers open {wanted[i]} connections at their start, "
-        f"it has {plan.databases[i].connections}; {count} of {summary.total.requests} "
+        f"it has {plan.databases[i].connections}; {count} of {case.summary.total.requests} "
         "met a service that did not start."
     )
-    return _conclude(Case(plan, trace, summary, "database", label, None), sentence)
+    return _conclude(replace(case, kind="database", label=label), sentence)
 
 
-def _deadlock(plan: Plan, trace: Trace, summary: Summary) -> Bottleneck:
+def _deadlock(case: Case) -> Bottleneck:
+    trace = case.trace
     labels = [station.label for station in trace.stations]
     wanted = np.bincount([row.waits_for for row in trace.stuck], minlength=len(labels))
     label = labels[int(wanted.argmax())]
@@ -175,5 +224,4 @@ def _deadlock(plan: Plan, trace: Trace, summary: Summary) -> Bottleneck:
         lines.append(f"and {len(trace.stuck) - _STUCK_SHOWN} more")
     left = int((trace.outcome == IN_FLIGHT).sum())
     sentence = f"deadlock: {format.count(left, 'request')} can never go on, for want of {label}."
-    case = Case(plan, trace, summary, "deadlock", label, None)
-    return _conclude(case, sentence, tuple(lines))
+    return _conclude(replace(case, kind="deadlock", label=label), sentence, tuple(lines))

@@ -9,8 +9,13 @@ import numpy as np
 
 from simulator.analysis.exact import exact_sum, nearest_rank, rounded
 from simulator.arrays import BoolArray, IntArray
-from simulator.plan import UNLIMITED
+from simulator.engines.contract import IN_FLIGHT
+from simulator.plan import NEVER, UNLIMITED
 from simulator.trace import NOT_GRANTED, Trace, Visits
+
+# Only visits that waited or held for some time are kept of these, so that waits by visit
+# would leave out all who did not wait: theirs are taken from the ledger.
+_PER_REQUEST = ("event loop", "gil", "cores")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +30,11 @@ class Resource:
     busy: float | None  # share of the slots' time that was held
     queue_max: int  # most requests that waited at once in any one process
     visits: int  # by requests
-    wait_mean_ns: int | None  # None where no request came
+    waits_per: str  # "visit", or "request": all waits of a finished request together
+    wait_mean_ns: int | None  # None where no request came; NEVER if one has no end
     wait_p95_ns: int | None
     wait_max_ns: int | None
+    endless: int  # waits that a deadlock keeps from ever ending
 
 
 def measure_resources(trace: Trace, start_ns: int, end_ns: int) -> tuple[Resource, ...]:
@@ -90,7 +97,12 @@ def _measure(trace: Trace, indices: list[int], start_ns: int, end_ns: int) -> Re
     capacity_ns = size * (end_ns - start_ns)
     held = exact_sum(held_ns(visits, start_ns, end_ns))
     queues = (waiting(select(visits, visits.station == i))[1] for i in indices)
-    waited = np.sort(waited_ns(by_requests))
+    per_request = station.kind in _PER_REQUEST
+    waited = _booked_ns(trace, station.cause) if per_request else waited_ns(by_requests)
+    endless = _endless(trace, by_requests)
+    if not per_request:
+        waited = waited[~endless]
+    waited = np.append(np.sort(waited), np.full(int(endless.sum()), NEVER, dtype=np.int64))
     return Resource(
         kind=station.kind,
         label=station.label,
@@ -100,7 +112,30 @@ def _measure(trace: Trace, indices: list[int], start_ns: int, end_ns: int) -> Re
         busy=float(Fraction(held, capacity_ns)) if limited and capacity_ns else None,
         queue_max=max((int(queue.max()) for queue in queues if len(queue)), default=0),
         visits=len(by_requests),
-        wait_mean_ns=rounded(Fraction(exact_sum(waited), len(waited))),
+        waits_per="request" if per_request else "visit",
+        wait_mean_ns=_mean_ns(waited),
         wait_p95_ns=nearest_rank(waited, 95),
-        wait_max_ns=int(waited[-1]),
+        wait_max_ns=int(waited[-1]) if len(waited) else None,
+        endless=int(endless.sum()),
     )
+
+
+def _booked_ns(trace: Trace, cause: int) -> IntArray:
+    """What each finished request spent on a cause."""
+    column: IntArray = trace.spent_ns[trace.outcome != IN_FLIGHT][:, cause]
+    return column
+
+
+def _endless(trace: Trace, visits: Visits) -> BoolArray:
+    """Which visits still wait at the end of a deadlock."""
+    cut: BoolArray = (visits.granted_ns == NOT_GRANTED) & (visits.released_ns == trace.end_ns)
+    return cut & bool(trace.stuck)
+
+
+def _mean_ns(waited: IntArray) -> int | None:
+    """The mean of ascending waits."""
+    if not len(waited):
+        return None
+    if int(waited[-1]) >= NEVER:
+        return NEVER
+    return rounded(Fraction(exact_sum(waited), len(waited)))

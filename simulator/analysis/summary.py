@@ -72,6 +72,16 @@ class Group:
     def finished(self) -> int:
         return self.requests - self.in_flight
 
+    def reliable_percentile_ns(self, percentile: int) -> int | None:
+        """The percentile as people see it: the one place where text and pictures hide it.
+
+        None where under half of the requests are ok (those in flight are not), and where
+        fewer than 1 / (1 - p) are: it would rest on less than one sample beyond it.
+        """
+        if self.ok * 2 < self.requests or self.ok * (100 - percentile) < 100:
+            return None
+        return self.latency.percentile_ns(percentile)
+
 
 @dataclass(frozen=True, slots=True)
 class Spent:

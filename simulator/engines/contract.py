@@ -60,7 +60,7 @@ _FIXED_CAUSES = (
     Cause("hold", "network"),
     Cause("hold", "stream"),
 )
-_POOL_CAUSES = (("wait", "pool"), ("hold", "query"), ("hold", "connect"))
+_POOL_CAUSES = (("wait", "pool"), ("hold", "query"), ("hold", "connection"))
 _DATABASE_CAUSES = (("wait", "database cores"),)
 _LOCK_CAUSES = (("wait", "lock"),)
 _SERVICE_CAUSES = (
@@ -107,6 +107,12 @@ class EngineError(Exception):
     """A bug in an engine; the message carries the seed and the command to repeat."""
 
 
+def limit_requests(requests: int) -> None:
+    """Raise ``LimitError`` if these are too many requests for one run."""
+    if requests > REQUESTS_MAX:
+        raise LimitError(f"{requests} requests, more than REQUESTS_MAX = {REQUESTS_MAX}")
+
+
 class Engine(Protocol):
     """The one seam: a plan and its randomness in, one row per request out."""
 
@@ -143,7 +149,7 @@ def hold_query(pool: int) -> int:
 
 
 def hold_connect(pool: int) -> int:
-    """Index of the cause "connecting, resetting or closing for this pool"."""
+    """Index of the cause "opening, resetting or closing a connection of this pool"."""
     return len(_FIXED_CAUSES) + 3 * pool + 2
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from simulator.plan import UNLIMITED
+from simulator.plan import NEVER, UNLIMITED
 
 NONE = "–"
 """Stands where there is no number, or too few samples for one."""
@@ -14,12 +14,14 @@ _UNITS = ((SECOND_NS, "s"), (1_000_000, "ms"), (1_000, "us"), (1, "ns"))
 
 
 def duration(ns: int | None) -> str:
-    """A time in its largest unit: "50s", "47.5s", "12.3ms", "250us"; "–" for None.
+    """A time in its largest unit: "50s", "12.3ms", "250us"; "–" for None, "∞" for ``NEVER``.
 
     Four significant digits at most, but never less than a tenth of a second: "2502.5s".
     """
     if ns is None:
         return NONE
+    if ns >= NEVER:
+        return "∞"
     if ns < 0:
         return "-" + duration(-ns)
     for unit_ns, unit in _UNITS:

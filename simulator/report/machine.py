@@ -12,7 +12,7 @@ from simulator.analysis.bottleneck import Bottleneck
 from simulator.analysis.resources import Resource
 from simulator.analysis.summary import SECOND_NS, Group, Summary
 from simulator.analysis.verdicts import ThresholdResult
-from simulator.plan import Overheads, Plan
+from simulator.plan import NEVER, Overheads, Plan
 from simulator.report.terminal import PlacedFinding
 
 
@@ -98,9 +98,11 @@ def _resource(row: Resource) -> dict[str, Any]:
         "size_per_process": row.size_per_process,
         "busy": row.busy,
         "queue_max": row.queue_max,
+        "waits_per": row.waits_per,
         "wait_mean_s": _seconds(row.wait_mean_ns),
         "wait_p95_s": _seconds(row.wait_p95_ns),
         "wait_max_s": _seconds(row.wait_max_ns),
+        "endless": row.endless,
     }
 
 
@@ -138,7 +140,8 @@ def _meta(plan: Plan, summary: Summary, meta: Meta) -> dict[str, Any]:
 
 
 def _seconds(ns: int | None) -> float | None:
-    return None if ns is None else ns / SECOND_NS
+    """None also for what has no end: JSON knows no infinity."""
+    return None if ns is None or ns >= NEVER else ns / SECOND_NS
 
 
 def _number(value: Fraction | None) -> float | None:

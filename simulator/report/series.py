@@ -17,13 +17,25 @@ from simulator.trace import NOT_GRANTED, Trace, Visits
 LANES_MAX = 200
 """More slots than this are not drawn one by one."""
 BARS_MAX = 4000
-ROWS_MAX = 1000
-"""With more requests than this only the first ``ROWS_SHOWN`` are drawn."""
+ROWS_MAX = 2000
+"""With more requests than this a window of the run with about ``ROWS_SHOWN`` is drawn."""
 ROWS_SHOWN = 200
+WIDTH_PX = 830
+"""Of the axes: a bar that would be narrower than one pixel of it could not be seen."""
+_BAR_PX = 4
 POINTS_MAX = 2000
 _PANELS_MAX = 6
 _BINS_MAX = 60
 _AVERAGES = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The part of a run that a picture shows."""
+
+    begin_ns: int
+    end_ns: int
+    whole: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +49,7 @@ class Bars:
     end_ns: IntArray
     wave: IntArray  # how many came before it on the same slot
     lanes: int
-    of: int  # bars there are; more than drawn where the picture is cut short
+    of: int  # bars there are in the whole run
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,26 +72,68 @@ def station_label(trace: Trace, preferred: str | None) -> str | None:
     return trace.stations[bound.station].label if bound else None
 
 
-def hold_bars(trace: Trace, label: str | None) -> Bars:
-    """The holds of a station's slots, or the stay of each request if there is no station."""
-    if label is None:
-        return _stay_bars(trace)
-    indices = [i for i, station in enumerate(trace.stations) if station.label == label]
-    visits = _visits_of(trace, indices)
-    held = (visits.granted_ns != NOT_GRANTED) & (visits.released_ns > visits.granted_ns)
-    visits = select(visits, held & (visits.request >= 0))
+def lanes_of(trace: Trace, label: str) -> int:
+    """The slots of a station in all processes together."""
+    return sum(station.size for station in trace.stations if station.label == label)
+
+
+def window(trace: Trace, label: str) -> Window:
+    """The whole run; its busiest part if bars would be too thin or too many to be seen.
+
+    Busiest is where those who begin a hold have waited longest, else where most begin.
+    """
+    visits = _holds(trace, label)
+    start, span = _span(trace)
+    width = span
+    if len(visits):
+        hold = int(np.median(visits.released_ns - visits.granted_ns))
+        if hold * WIDTH_PX < span:
+            width = hold * WIDTH_PX // _BAR_PX
+        if len(visits) > BARS_MAX:
+            width = min(width, span * BARS_MAX // len(visits))
+        requests = len(np.unique(visits.request))
+        if requests > ROWS_MAX or (width < span and requests * width > ROWS_SHOWN * span):
+            width = min(width, span * ROWS_SHOWN // requests)
+    if width >= span:
+        return Window(start, start + span, True)
+    width = _floor(max(width, 1))
+    place = (visits.granted_ns - start) // width
+    waited = np.bincount(place, weights=(visits.granted_ns - visits.queued_ns).astype(np.float64))
+    busiest = int((waited if waited.any() else np.bincount(place)).argmax())
+    return Window(start + busiest * width, start + (busiest + 1) * width, False)
+
+
+def slot_bars(trace: Trace, label: str, shown: Window) -> Bars:
+    """The holds of a station's slots in a window, a lane for each slot."""
+    visits = _holds(trace, label)
     wave = _wave(visits)
-    size = trace.stations[indices[0]].size
-    if 2 < size * len(indices) <= LANES_MAX:
-        first = np.argsort(visits.granted_ns, kind="stable")[:BARS_MAX]
-        # Station indices grow with the process: lanes of one process stand together.
-        process = np.searchsorted(np.asarray(indices), visits.station)
-        lane = process * size + visits.slot
-        return _bars("slot", visits, lane, wave, first, size * len(indices))
-    shown = _first_rows(np.lexsort((visits.request, visits.granted_ns)))
-    rows = np.empty(len(visits), dtype=np.int64)
-    rows[shown] = np.arange(len(shown))
-    return _bars("request", visits, rows, wave, shown, len(shown))
+    seen = np.flatnonzero(_seen(visits.granted_ns, visits.released_ns, shown))
+    # Station indices grow with the process: lanes of one process stand together.
+    indices = [i for i, station in enumerate(trace.stations) if station.label == label]
+    process = np.searchsorted(np.asarray(indices), visits.station)
+    lane = process * trace.stations[indices[0]].size + visits.slot
+    return _bars("slot", visits, lane, wave, seen, lanes_of(trace, label))
+
+
+def request_bars(trace: Trace, label: str, shown: Window) -> Bars:
+    """The waits and holds of requests in a window, a row for each in order of arrival."""
+    visits = _holds(trace, label)
+    wave = _wave(visits)
+    seen = np.flatnonzero(_seen(visits.queued_ns, visits.released_ns, shown))
+    requests, rows = np.unique(visits.request[seen], return_inverse=True)
+    lane = np.zeros(len(visits), dtype=np.int64)
+    lane[seen] = rows
+    return _bars("request", visits, lane, wave, seen, len(requests))
+
+
+def stay_bars(trace: Trace) -> Bars:
+    """The stay of each request: the first of them where there are many."""
+    end = np.where(trace.outcome == IN_FLIGHT, trace.end_ns, trace.finish_ns)
+    every = np.arange(len(trace), dtype=np.int64)
+    shown = every if len(every) <= ROWS_MAX else every[:ROWS_SHOWN]
+    begin = trace.arrival_ns[shown]
+    rows = np.arange(len(shown), dtype=np.int64)
+    return Bars("request", rows, begin, begin, end[shown], rows * 0, len(rows), len(trace))
 
 
 def queue_lines(trace: Trace) -> list[Line]:
@@ -93,15 +147,21 @@ def queue_lines(trace: Trace) -> list[Line]:
 
 
 def utilisation_lines(trace: Trace) -> list[Line]:
-    """The share of each resource's slots that is held, all processes together."""
+    """The share of each resource's slots that is held, all processes together.
+
+    An event loop has its line even if it never computed for any time.
+    """
     lines = []
     for label, indices in _by_label(trace).items():
-        size = trace.stations[indices[0]].size
+        station = trace.stations[indices[0]]
         visits = _visits_of(trace, indices)
         granted = select(visits, visits.granted_ns != NOT_GRANTED)
         at, held = steps_of(granted.granted_ns, granted.released_ns)
-        if len(at) and size < UNLIMITED:
-            lines.append(_mean_line(label, at, held / (size * len(indices))))
+        if len(at) and station.size < UNLIMITED:
+            lines.append(_mean_line(label, at, held / (station.size * len(indices))))
+        elif station.kind == "event loop":
+            never = np.asarray(trace.arrival_ns[:1])
+            lines += [Line(label, never, np.zeros(1), 0.0, False)] if len(trace) else []
     return _highest(lines)
 
 
@@ -172,16 +232,31 @@ def _bars(
     )
 
 
-def _stay_bars(trace: Trace) -> Bars:
-    end = np.where(trace.outcome == IN_FLIGHT, trace.end_ns, trace.finish_ns)
-    shown = _first_rows(np.arange(len(trace), dtype=np.int64))
-    begin = trace.arrival_ns[shown]
-    rows = np.arange(len(shown), dtype=np.int64)
-    return Bars("request", rows, begin, begin, end[shown], rows * 0, len(rows), len(trace))
+def _holds(trace: Trace, label: str) -> Visits:
+    """The visits of requests to a station that held a slot for some time."""
+    indices = [i for i, station in enumerate(trace.stations) if station.label == label]
+    visits = _visits_of(trace, indices)
+    held = (visits.granted_ns != NOT_GRANTED) & (visits.released_ns > visits.granted_ns)
+    return select(visits, held & (visits.request >= 0))
 
 
-def _first_rows(order: IntArray) -> IntArray:
-    return order if len(order) <= ROWS_MAX else order[:ROWS_SHOWN]
+def _span(trace: Trace) -> tuple[int, int]:
+    """The first arrival, and how long the run took from there on."""
+    start = int(trace.arrival_ns.min()) if len(trace) else 0
+    done = trace.finish_ns[trace.outcome != IN_FLIGHT]
+    end = int(done.max()) if len(done) and len(done) == len(trace) else trace.end_ns
+    return start, max(end - start, 1)
+
+
+def _seen(begin: IntArray, end: IntArray, shown: Window) -> np.ndarray:
+    seen: np.ndarray = (begin < shown.end_ns) & (end > shown.begin_ns)
+    return seen
+
+
+def _floor(ns: int) -> int:
+    """The largest 1, 2 or 5 times a power of ten that is not more."""
+    power: int = 10 ** (len(str(ns)) - 1)
+    return max(digit * power for digit in (1, 2, 5) if digit * power <= ns)
 
 
 def _wave(visits: Visits) -> IntArray:

@@ -69,7 +69,7 @@ def render(
         _breakdown(summary),
         _resources(summary),
         _bottleneck(bottleneck, command),
-        _thresholds(threshold_results),
+        _thresholds(threshold_results, summary),
         _findings(findings),
         [f"  repeat: {command}   {version}, overheads: {overheads(plan.server.overheads)}"],
     ]
@@ -111,13 +111,6 @@ def clean(text: str) -> str:
     return "".join("?" if unicodedata.category(c) in ("Cc", "Cf") else c for c in text)
 
 
-def reliable_percentile_ns(group: Group, percentile: int) -> int | None:
-    """The percentile, or None where half failed or it would rest on less than one sample."""
-    if group.ok * 2 < group.requests or group.ok * (100 - percentile) < 100:
-        return None
-    return group.latency.percentile_ns(percentile)
-
-
 def _header(plan: Plan, preset: str | None, seed: int) -> str:
     words = (clean(plan.name), server_words(plan, preset), load_words(plan), f"seed {seed}")
     return "   ".join(words)
@@ -150,14 +143,20 @@ def _requests(summary: Summary) -> list[str]:
     flying = summary.total.in_flight > 0
     head = ["REQUESTS", "count", "ok", "errors", *(["in flight"] if flying else [])]
     head += ["rate", "mean", "p50", "p95", "p99", "max"]
-    return table(head, [_request_row(group, flying) for group in groups])
+    lines = table(head, [_request_row(group, flying) for group in groups])
+    return [*lines, f"    times are those of ok requests; {_flying(summary)}"] if flying else lines
+
+
+def _flying(summary: Summary) -> str:
+    number = summary.total.in_flight
+    return f"{number} {'is' if number == 1 else 'are'} in flight at the end and in none of them"
 
 
 def _request_row(group: Group, flying: bool) -> list[str]:
     counts = [group.requests, group.ok, group.errors, *([group.in_flight] if flying else [])]
     times = [
         group.latency.mean_ns,
-        *(reliable_percentile_ns(group, p) for p in (50, 95, 99)),
+        *(group.reliable_percentile_ns(p) for p in (50, 95, 99)),
         group.latency.max_ns,
     ]
     return [
@@ -193,7 +192,7 @@ def _breakdown(summary: Summary) -> list[str]:
     ]
     width = max(len(row[0]) for row in rows)
     lines = [f"{a:<{width}}  {mean:>8}  {share:>5}  {bar}" for a, mean, share, bar in rows]
-    return ["  WHERE THE TIME GOES, mean per request", *lines]
+    return ["  WHERE THE TIME GOES, mean per finished request", *lines]
 
 
 def _resources(summary: Summary) -> list[str]:
@@ -208,27 +207,47 @@ def _resources(summary: Summary) -> list[str]:
                 _short(row.label),
                 f"{row.processes} × {size}" if row.processes > 1 else size,
                 format.percent(row.busy),
-                str(row.queue_max),
+                _queue(row.queue_max, row.processes),
                 *(format.duration(t) for t in (row.wait_mean_ns, row.wait_p95_ns, row.wait_max_ns)),
             ]
         )
-    return table(head, rows)
+    return [*table(head, rows), *_waits_note(summary)]
+
+
+def _queue(most: int, processes: int) -> str:
+    """The longest queue; of one process where there are several."""
+    return f"≤{most} each" if most and processes > 1 else str(most)
+
+
+def _waits_note(summary: Summary) -> list[str]:
+    """What the waits are of, where that differs from row to row."""
+    labels = [clean(row.label) for row in summary.resources if row.waits_per == "request"]
+    if not labels:
+        return []
+    return [f"    waits per request: {', '.join(labels)}; of the others per visit"]
 
 
 def _bottleneck(found: Bottleneck, command: str) -> list[str]:
-    lines = [f"  BOTTLENECK  {clean(found.sentence)}", f"    {clean(found.insight)}"]
-    lines += [f"    {clean(line)}" for line in found.details]
+    head, *rest = (clean(line) for line in (found.sentence, found.insight, *found.details))
+    lines = _wrapped(f"  BOTTLENECK  {head}")
+    lines += [line for text in rest for line in _wrapped(f"    {text}")]
     if found.override:
         lines.append(f"    next: {clean(with_override(command, found.override))}")
     return lines
 
 
-def _thresholds(results: Iterable[ThresholdResult]) -> list[str]:
+def _wrapped(text: str) -> list[str]:
+    indent = " " * (len(text) - len(text.lstrip()))
+    return textwrap.wrap(text, _WIDTH, subsequent_indent=indent + "  ", break_on_hyphens=False)
+
+
+def _thresholds(results: Iterable[ThresholdResult], summary: Summary) -> list[str]:
     lines = [
         f"    {'✓' if result.ok else '✗'} {clean(result.text)}   observed {observed(result)}"
         for result in results
     ]
-    return ["  THRESHOLDS", *lines] if lines else []
+    note = f"   over ok requests; {_flying(summary)}" if summary.total.in_flight else ""
+    return [f"  THRESHOLDS{note}", *lines] if lines else []
 
 
 def observed(result: ThresholdResult) -> str:

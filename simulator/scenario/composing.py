@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from collections.abc import Sequence as SequenceType
 from pathlib import Path
 
@@ -28,9 +28,11 @@ _PART = re.compile(r"([^.\[\]]+)|\[([0-9]+)\]")
 def compose(text: str, path: str, overrides: SequenceType[str], problems: Problems) -> Node:
     """The tree of a scenario, with what it extends, overrides applied, vars put in."""
     root = _extended(parse(text, path, problems), Path(path), [_identity(Path(path))], problems)
+    # A var that only an override has orphaned is no mistake.
+    used = set(_VAR.findall(" ".join(_references(root)))) if overrides else set()
     for override in overrides:
         root = _override(root, override, problems)
-    return _Substitution(root, problems).apply(root)
+    return _Substitution(root, used, problems).apply(root)
 
 
 def _extended(root: Node, path: Path, chain: list[str], problems: Problems) -> Node:
@@ -108,6 +110,23 @@ def _override(root: Node, override: str, problems: Problems) -> Node:
     return _put(root, path, [], value, mark, problems)
 
 
+def check_sweep(root: Node, problems: Problems) -> None:
+    """Report the keys of `sweep:` that name no place an override could reach."""
+    sweep = root.entries.get("sweep") if isinstance(root, Mapping) else None
+    if not isinstance(sweep, Mapping):
+        return
+    for key, node in sweep.entries.items():
+        mark = node.key or node.mark
+        path: list[str | int] = [int(i) if i else part for part, i in _PART.findall(key)]
+        if not _KEY.fullmatch(key) or len(path) > DEPTH_MAX:
+            problems.add(mark, f"sweep: {key[:40]!r} is not a key, expected such as pools.db.size")
+        elif path[0] not in SCENARIO.fields or path[0] == "sweep":
+            what = f"sweep: unknown section '{str(path[0])[:40]}'"
+            problems.add(mark, what, nearest(str(path[0]), SCENARIO.fields))
+        else:
+            _put(root, path, [], node, mark, problems)
+
+
 def _moved(node: Node, mark: Mark) -> Node:
     """The same tree, all of it in one place."""
     if isinstance(node, Mapping):
@@ -172,9 +191,10 @@ def _dotted(path: list[str | int]) -> str:
 class _Substitution:
     """Puts the values of `vars` in place of ``${name}``."""
 
-    def __init__(self, root: Node, problems: Problems) -> None:
+    def __init__(self, root: Node, used: set[str], problems: Problems) -> None:
         self._problems = problems
-        self._used: set[str] = set()
+        self._used = used
+        self._unknown = False
         self._nodes = 0
         node = root.entries.get("vars") if isinstance(root, Mapping) else None
         self._vars = dict(node.entries) if isinstance(node, Mapping) else {}
@@ -191,7 +211,7 @@ class _Substitution:
             for key, node in root.entries.items()
         }
         for name, node in self._vars.items():
-            if name not in self._used:
+            if name not in self._used and not self._unknown:
                 what = f"vars.{name[:40]}: used nowhere, expected '${{{name[:40]}}}' somewhere"
                 self._problems.add(node.key or node.mark, what)
         return Mapping(root.mark, entries, root.key)
@@ -216,7 +236,8 @@ class _Substitution:
         unknown = [name for name in names if name not in self._vars]
         for name in unknown:
             what = f"unknown var '{name[:40]}', expected one of `vars`"
-            self._problems.add(node.mark, what, nearest(name, self._vars))
+            self._problems.add(node.mark, what, nearest(name, self._vars, cutoff=0.5))
+            self._unknown = True
         if unknown or not names:
             if not names:
                 self._problems.add(node.mark, f"{shown(node)} has no name, expected '${{name}}'")
@@ -233,13 +254,13 @@ class _Substitution:
             self._problems.add(at.mark, f"{what}, expected fewer")
             return Bad(at.mark, at.key)
         if isinstance(value, Scalar):
-            return Scalar(at.mark, value.value, value.text, at.key)
+            return Scalar(at.mark, value.value, value.text, at.key, name)
         # Depth is checked below the var; what it holds has no vars of its own.
         placed = self._replaced(value, depth)
         if isinstance(placed, Mapping):
-            return Mapping(at.mark, placed.entries, at.key)
+            return Mapping(at.mark, placed.entries, at.key, name)
         if isinstance(placed, Sequence):
-            return Sequence(at.mark, placed.items, at.key)
+            return Sequence(at.mark, placed.items, at.key, name)
         return Bad(at.mark, at.key)
 
     def _embedded(self, node: Scalar, text: str, names: list[str]) -> Node:
@@ -256,7 +277,7 @@ class _Substitution:
             self._problems.add(node.mark, what)
             return Bad(node.mark, node.key)
         full = _VAR.sub(lambda match: texts[match[1]], text)
-        return Scalar(node.mark, full, full, node.key)
+        return Scalar(node.mark, full, full, node.key, "")
 
     def _text(self, name: str) -> str:
         node = self._vars[name]
@@ -279,6 +300,18 @@ def _size(node: Node) -> int:
     if isinstance(node, Sequence):
         return 1 + sum(map(_size, node.items))
     return 1
+
+
+def _references(node: Node) -> Iterator[str]:
+    """Every text in the tree that has a var in it."""
+    if isinstance(node, Scalar) and isinstance(node.value, str) and "${" in node.value:
+        yield node.value
+    elif isinstance(node, Mapping):
+        for child in node.entries.values():
+            yield from _references(child)
+    elif isinstance(node, Sequence):
+        for child in node.items:
+            yield from _references(child)
 
 
 def _first_reference(node: Node) -> Scalar | None:

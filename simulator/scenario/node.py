@@ -19,6 +19,7 @@ class Scalar:
     value: Value
     text: str
     key: Mark | None = None
+    var: str | None = None  # whose value this is; "" for text that has vars in it
 
 
 @dataclass(slots=True)
@@ -28,6 +29,7 @@ class Sequence:
     mark: Mark
     items: list[Node] = field(default_factory=list)
     key: Mark | None = None
+    var: str | None = None
 
 
 @dataclass(slots=True)
@@ -37,6 +39,7 @@ class Mapping:
     mark: Mark
     entries: dict[str, Node] = field(default_factory=dict)
     key: Mark | None = None
+    var: str | None = None
 
 
 @dataclass(slots=True)
@@ -104,6 +107,26 @@ def written(root: Node, path: str) -> str:
             node = node.entries.get(part) if isinstance(node, Mapping) else None
             out += f".{part}" if out else part
     return out
+
+
+def spelled(root: Node, path: str) -> str | None:
+    """The key to override so that this path changes: of the var that its value comes from.
+
+    None where the value is a text with a var inside, which no single key changes.
+    """
+    out = written(root, path)
+    node: Node = root
+    keys = list(parts(out))
+    for done, part in enumerate(keys, start=1):
+        node = find(node, [part])
+        if isinstance(node, Bad) or node.var is None:
+            continue
+        if not node.var:
+            return None
+        rest = "".join(f"[{k}]" if isinstance(k, int) else f".{k}" for k in keys[done:])
+        return f"vars.{node.var}{rest}"
+    in_full = isinstance(node, Mapping) and "time" in node.entries
+    return f"{out}.time" if in_full else out
 
 
 def parts(path: str) -> Iterator[str | int]:

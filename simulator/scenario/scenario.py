@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from simulator.plan import Plan
 from simulator.scenario.check import check
-from simulator.scenario.composing import compose
+from simulator.scenario.composing import check_sweep, compose
 from simulator.scenario.kinds import BAD
 from simulator.scenario.language import SCENARIO
 from simulator.scenario.lower import lower
-from simulator.scenario.node import Mapping, Node, find, parts, place
+from simulator.scenario.node import Mapping, Node, find, parts, place, spelled
 from simulator.scenario.problem import Problems
 from simulator.scenario.report import Report
 from simulator.scenario.resolve import Document, resolve
@@ -34,6 +34,7 @@ class Scenario:
     document: Document
     plan: Plan
     thresholds: tuple[Threshold, ...]
+    sweep: Document  # key -> values; what `sim sweep` varies, no part of a run
     root: Node = field(repr=False, compare=False)
 
     def place(self, path: str) -> str:
@@ -43,6 +44,19 @@ class Scenario:
         that encloses it was written.
         """
         return str(place(find(self.root, parts(path))))
+
+    def key(self, path: str) -> str | None:
+        """What to override so that a dotted path changes: ``vars.pool`` for ``'${pool}'``."""
+        return spelled(self.root, path)
+
+    @property
+    def load_paths(self) -> tuple[str, ...]:
+        """The dotted paths of ``plan.loads``, in their order."""
+        routes = self.document["routes"].items()
+        owners = [("load", self.document), *((f"routes.{k}.load", v) for k, v in routes)]
+        return tuple(
+            f"{path}[{i}]" for path, owner in owners for i in range(len(owner.get("load", [])))
+        )
 
 
 def load(path: str | Path, overrides: Sequence[str] = ()) -> Scenario:
@@ -79,6 +93,8 @@ def loads(text: str, overrides: Sequence[str] = (), *, path: str = "<text>") -> 
     document = SCENARIO.read(_without_vars(root), "", problems)
     if document is not BAD:
         report = Report(root, problems)
+        sweep = document["sweep"]
+        check_sweep(root, problems)
         name = "scenario" if path == "<text>" else Path(path).stem
         document = resolve(document, report, name=name, folder=Path(path).parent)
         check(document, report)
@@ -91,6 +107,7 @@ def loads(text: str, overrides: Sequence[str] = (), *, path: str = "<text>") -> 
         document=document,
         plan=lower(document),
         thresholds=_thresholds(document),
+        sweep=sweep,
         root=root,
     )
 

@@ -9,7 +9,8 @@ from simulator.analysis.exact import exact_sum, nearest_rank
 from simulator.analysis.resources import Resource, steps_of
 from simulator.analysis.summary import Spent, summarize
 from simulator.engines import contract
-from simulator.plan import UNLIMITED
+from simulator.plan import NEVER, UNLIMITED
+from simulator.trace import Stuck
 from tests.analysis.handmade import Rows, S, asgi, burst, plan, pool
 from tests.plans import database
 
@@ -30,7 +31,7 @@ def test_six_at_once_on_a_pool_of_two() -> None:
         Spent("hold", "query:db", 5 * S, 5 * S, 0.5),
     )
     assert summary.resources == (
-        Resource("pool", "pool db", 2, 2, 1, 1.0, 4, 6, 5 * S, 10 * S, 10 * S),
+        Resource("pool", "pool db", 2, 2, 1, 1.0, 4, 6, "visit", 5 * S, 10 * S, 10 * S, 0),
     )
 
 
@@ -71,6 +72,21 @@ def test_requests_in_flight_last_until_the_end_and_are_in_no_mean() -> None:
     assert summary.ended == "drained"
 
 
+@pytest.mark.parametrize(
+    ("ok", "failed", "shown"),
+    [(99, 0, [50, 95]), (100, 0, [50, 95, 99]), (100, 100, [50, 95, 99]), (100, 101, [])],
+)
+def test_a_percentile_is_shown_if_a_sample_is_beyond_it_and_half_are_ok(
+    ok: int, failed: int, shown: list[int]
+) -> None:
+    rows = Rows(plan())
+    for i in range(ok + failed):
+        rows.request(0, 1, outcome=contract.OK if i < ok else contract.pool_timeout(0))
+    total = summarize(rows.plan, rows.trace()).total
+    assert [p for p in (50, 95, 99) if total.reliable_percentile_ns(p) is not None] == shown
+    assert total.latency.percentile_ns(99) == S  # for programs it is always there
+
+
 def test_nothing_ok_gives_none_not_zero() -> None:
     rows = Rows(plan())
     rows.request(0, None)
@@ -94,6 +110,32 @@ def test_a_visit_that_gave_up_waited_until_then() -> None:
     (row,) = summarize(rows.plan, rows.trace()).resources
     assert (row.queue_max, row.wait_mean_ns, row.wait_max_ns) == (1, 3 * S // 2, 3 * S)
     assert row.busy == 1.0
+
+
+def test_waits_for_the_event_loop_are_per_request_as_in_the_breakdown() -> None:
+    """Turns without a wait are not recorded, so a mean over visits would leave them out."""
+    rows = Rows(plan())
+    for i in range(4):
+        rows.request(0, 5, {contract.EVENT_LOOP: 2 if i == 0 else 0, contract.AWAIT: 3})
+    rows.visit("event loop", 0, 0, 1, 1, work=0)
+    rows.visit("event loop", 0, 4, 5, 5, work=0)
+    summary = summarize(rows.plan, rows.trace())
+    (row,) = summary.resources
+    waits = (row.wait_mean_ns, row.wait_p95_ns, row.wait_max_ns)
+    assert (row.visits, row.waits_per, waits) == (2, "request", (S // 2, 2 * S, 2 * S))
+    assert next(s.mean_ns for s in summary.breakdown if s.kind == "wait") == row.wait_mean_ns
+
+
+def test_a_wait_that_a_deadlock_cuts_off_has_no_end() -> None:
+    rows = Rows(plan(pools=(pool(1),)))
+    rows.request(0, 3)
+    rows.request(0, None)
+    rows.visit("pool db", 0, 0, 0, 3)
+    rows.visit("pool db", 1, 0, None, 3)
+    station = [s.label for s in rows.plan.stations].index("pool db")
+    stuck = (Stuck(1, (), station),)
+    (row,) = summarize(rows.plan, rows.trace(3, "deadlock", stuck)).resources
+    assert (row.endless, row.wait_mean_ns, row.wait_max_ns) == (1, NEVER, NEVER)
 
 
 def test_at_one_instant_a_wait_ends_before_the_next_begins() -> None:

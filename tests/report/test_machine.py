@@ -64,9 +64,11 @@ def test_the_whole_document() -> None:
                 "size_per_process": 2,
                 "busy": 1.0,
                 "queue_max": 4,
+                "waits_per": "visit",
                 "wait_mean_s": 5.0,
                 "wait_p95_s": 10.0,
                 "wait_max_s": 10.0,
+                "endless": 0,
             }
         },
         "bottleneck": {
@@ -76,7 +78,10 @@ def test_the_whole_document() -> None:
             "bound_s": 15.0,
             "run_s": 15.0,
             "sentence": "pool db: 6 × 5s / 2 = 15s is the bound, the run took 15s.",
-            "insight": "async lets 6 requests wait at once; it does not let 6 queries run at once.",
+            "insight": (
+                "async lets 4 requests wait at once; it does not let more than 2 queries "
+                "run at once."
+            ),
             "next": "pools.db.size=4",
             "details": [],
         },

@@ -30,7 +30,7 @@ def titles(small: Plan, trace: Trace) -> list[str]:
     summary = summarize(small, trace)
     found = bottleneck(small, trace, summary)
     draws: list[Callable[[Figure], None]] = [
-        lambda figure: plots.staircase(figure, small, trace, summary, found),
+        lambda figure: plots.staircase(figure, trace, summary, found),
         lambda figure: plots.percentiles(figure, summary),
         lambda figure: plots.ecdf(figure, summary),
         lambda figure: plots.timeline(figure, trace, summary),
@@ -55,7 +55,7 @@ def test_the_titles_state_the_finding() -> None:
         "60 requests answered, half of them within 50s, all within 100s",
         "60 of 60 served, 0.6/s on average",
         "pool db: up to 57 requests wait at once",
-        "pool db: 100% busy",
+        "pool db: 100% busy, the most of all resources",
     ]
 
 
@@ -134,13 +134,50 @@ def test_a_name_is_a_name_and_not_a_formula(tmp_path: Path, name: str) -> None:
     assert "\x1b" not in text
 
 
+def test_a_burst_has_a_row_per_request_above_a_lane_per_slot() -> None:
+    small = plan(count=60, pools=(pool(3),))
+    trace = burst(small, 60, size=3)
+    summary = summarize(small, trace)
+    figure = Figure()
+    plots.staircase(figure, trace, summary, bottleneck(small, trace, summary))
+    top, below = figure.axes
+    assert (top.get_ylabel(), top.get_ylim()) == ("request (grey: waiting)", (59.5, -0.5))
+    assert (below.get_ylabel(), below.get_ylim()) == ("connection of pool db", (2.5, -0.5))
+    # Alike and side by side is one bar: 19 waves wait, 20 hold.
+    assert [len(bars.get_paths()) for bars in top.collections] == [19, 20]
+    assert top.get_xlim() == (0, 100)
+
+
+def test_pictures_of_several_routes_draw_the_total_that_their_title_speaks_of() -> None:
+    routes = tuple(route(label) for label in ("read", "write"))
+    rows = Rows(plan(routes=routes))
+    for index in (0, 1):
+        rows.request(0, 5 + index, route=index)
+    summary = summarize(rows.plan, rows.trace())
+    for draw in (plots.percentiles, plots.ecdf):
+        figure = Figure()
+        draw(figure, summary)
+        assert [line.get_label() for line in figure.axes[0].lines] == ["read", "write", "total"]
+
+
+def test_a_queue_of_several_workers_is_of_all() -> None:
+    rows = _two_workers()
+    for process in (0, 1):
+        rows.request(0, 10)
+        rows.visit("pool db", 4 + process, 0, 5, 10, process=process)
+    assert titles(rows.plan, rows.trace())[4] == (
+        "pool db: up to 2 requests wait at once, in all workers"
+    )
+
+
 def test_a_long_run_is_cut_and_the_title_says_so(tmp_path: Path) -> None:
     rows = Rows(plan(pools=(pool(1),)))
-    for i in range(1500):
+    for i in range(2500):
         rows.request(0, i + 1)
         rows.visit("pool db", i, 0, i, i + 1)
     assert titles(rows.plan, rows.trace())[0] == (
-        "1 connection serves 1500 requests: the last ends at 1500s (the first 200 of 1500 shown)"
+        "1 connection serves 2500 requests: the last ends at 2500s "
+        "(shown: its busiest 200s, from 2200s)"
     )
     paths = write(tmp_path, rows.plan, rows.trace())
     assert max(path.stat().st_size for path in paths) < 500_000

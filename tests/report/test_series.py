@@ -5,12 +5,17 @@ from __future__ import annotations
 import pytest
 
 from simulator.report import series
+from simulator.trace import Trace
 from tests.analysis.handmade import MS, Rows, S, asgi, burst, plan, pool
+
+
+def shown(rows: Trace) -> series.Window:
+    return series.window(rows, "pool db")
 
 
 def test_waves_count_the_visits_of_each_slot() -> None:
     trace = burst(plan(pools=(pool(3),)), 7, size=3)
-    bars = series.hold_bars(trace, "pool db")
+    bars = series.slot_bars(trace, "pool db", shown(trace))
     assert (bars.by, bars.lanes, bars.of) == ("slot", 3, 7)
     assert bars.lane.tolist() == [0, 1, 2, 0, 1, 2, 0]
     assert bars.wave.tolist() == [0, 0, 0, 1, 1, 1, 2]
@@ -22,22 +27,48 @@ def test_lanes_of_one_process_stand_together() -> None:
     for i in range(4):
         rows.request(0, 5)
         rows.visit("pool db", i, 0, 0, 5, process=i % 2, slot=i // 2)
-    bars = series.hold_bars(rows.trace(), "pool db")
+    bars = series.slot_bars(rows.trace(), "pool db", shown(rows.trace()))
     assert (bars.lanes, bars.lane.tolist()) == (4, [0, 2, 1, 3])
 
 
-def test_with_one_slot_each_request_has_a_row_and_its_wait() -> None:
-    bars = series.hold_bars(burst(plan(pools=(pool(1),)), 3, size=1), "pool db")
+def test_each_request_has_a_row_and_its_wait() -> None:
+    trace = burst(plan(pools=(pool(1),)), 3, size=1)
+    bars = series.request_bars(trace, "pool db", shown(trace))
     assert (bars.by, bars.lane.tolist()) == ("request", [0, 1, 2])
     assert bars.wait_ns.tolist() == [0, 0, 0]
     assert bars.begin_ns.tolist() == [0, 5 * S, 10 * S]
+
+
+def test_a_request_that_holds_twice_has_one_row() -> None:
+    rows = Rows(plan())
+    for i in (0, 1):
+        rows.request(0, 9)
+        rows.visit("pool db", i, 0, i, 3)
+        rows.visit("pool db", i, 5, 5, 6)
+    bars = series.request_bars(rows.trace(), "pool db", shown(rows.trace()))
+    assert (bars.lane.tolist(), bars.lanes) == ([0, 0, 1, 1], 2)
+
+
+def test_bars_too_thin_to_be_seen_are_shown_in_the_busiest_window() -> None:
+    """1 ms of 1000 s is a thousandth of a pixel; the window is 207 holds, rounded down."""
+    rows = Rows(plan(pools=(pool(1),)))
+    for i in range(1000):
+        late = 0.001 if i == 700 else 0
+        rows.request(i, i + 0.001 + late)
+        rows.visit("pool db", i, i, i + late, i + late + 0.001)
+    trace = rows.trace(end=1000)
+    found = shown(trace)
+    assert (found.whole, found.begin_ns, found.end_ns) == (False, 700 * S, 700 * S + 200 * MS)
+    bars = series.request_bars(trace, "pool db", found)
+    assert (bars.lane.tolist(), bars.of) == ([0], 1000)
 
 
 def test_without_a_station_the_stay_of_each_request_is_drawn() -> None:
     rows = Rows(plan())
     rows.request(0, 5)
     rows.request(1, None)
-    bars = series.hold_bars(rows.trace(end=9), series.station_label(rows.trace(end=9), None))
+    assert series.station_label(rows.trace(end=9), None) is None
+    bars = series.stay_bars(rows.trace(end=9))
     assert bars.begin_ns.tolist() == [0, S]
     assert bars.end_ns.tolist() == [5 * S, 9 * S]
 
@@ -64,7 +95,8 @@ def test_queues_and_utilisation_over_time() -> None:
     trace = burst(plan(), 5)
     (queue,) = series.queue_lines(trace)
     assert (queue.at_ns.tolist(), queue.value.tolist()) == ([0, 5 * S, 10 * S], [3, 1, 0])
-    (used,) = series.utilisation_lines(trace)
+    loop, used = series.utilisation_lines(trace)
+    assert (loop.label, loop.value.tolist()) == ("event loop", [0])
     assert (used.at_ns.tolist(), used.value.tolist()) == (
         [0, 5 * S, 10 * S, 15 * S],
         [1, 1, 0.5, 0],
@@ -79,7 +111,7 @@ def test_a_binned_queue_keeps_its_peak_and_a_binned_use_its_mean() -> None:
     trace = rows.trace(end=3000)
     (queue,) = series.queue_lines(trace)
     assert (queue.binned, queue.peak, queue.value.max()) == (True, 2, 2)
-    (used,) = series.utilisation_lines(trace)
+    _, used = series.utilisation_lines(trace)
     assert used.binned
     assert used.value.mean() == pytest.approx(0.5, abs=0.001)
 

@@ -13,13 +13,12 @@ from simulator.engines import contract
 from simulator.plan import NEVER, LoadKind, Plan, Route, ServerKind
 from simulator.report.terminal import (
     load_words,
-    reliable_percentile_ns,
     render,
     server_words,
     with_override,
 )
 from simulator.thresholds import parse
-from simulator.trace import Trace
+from simulator.trace import Stuck, Trace
 from tests.analysis.handmade import MS, Rows, S, asgi, burst, plan, pool
 from tests.plans import load, route
 
@@ -52,7 +51,7 @@ small   asgi, 1 worker, loop + 40 threads   20 requests at once   seed 0
   REQUESTS      count      ok  errors    rate    mean     p50     p95     p99     max
     GET /user      20      20       0   0.4/s   27.5s     25s     50s       –     50s
 
-  WHERE THE TIME GOES, mean per request
+  WHERE THE TIME GOES, mean per finished request
     wait  pool db      22.5s    82%  ████████████████
     hold  query db        5s    18%  ████
 
@@ -60,7 +59,7 @@ small   asgi, 1 worker, loop + 40 threads   20 requests at once   seed 0
     pool db       2    100%         18      22.5s       45s       45s
 
   BOTTLENECK  pool db: 20 × 5s / 2 = 50s is the bound, the run took 50s.
-    async lets 20 requests wait at once; it does not let 20 queries run at once.
+    async lets 18 requests wait at once; it does not let more than 2 queries run at once.
     next: sim run small.yaml pools.db.size=4
 
   THRESHOLDS
@@ -85,20 +84,6 @@ def test_percentiles_are_hidden_where_more_than_half_failed() -> None:
     text = page(small, rows.trace())
     assert "GET /user       3       1       2   0.2/s      5s       –" in text
     assert "  FAILURES            count   share\n    pool timeout db       2     67%\n" in text
-
-
-@pytest.mark.parametrize(
-    ("ok", "failed", "shown"),
-    [(99, 0, [50, 95]), (100, 0, [50, 95, 99]), (100, 100, [50, 95, 99]), (100, 101, [])],
-)
-def test_a_percentile_is_shown_if_a_sample_is_beyond_it_and_half_are_ok(
-    ok: int, failed: int, shown: list[int]
-) -> None:
-    rows = Rows(plan())
-    for i in range(ok + failed):
-        rows.request(0, 1, outcome=contract.OK if i < ok else contract.pool_timeout(0))
-    total = summarize(rows.plan, rows.trace()).total
-    assert [p for p in (50, 95, 99) if reliable_percentile_ns(total, p) is not None] == shown
 
 
 def test_several_routes_have_a_total() -> None:
@@ -130,6 +115,51 @@ def test_a_run_that_is_not_complete_says_so_at_the_top(ended: str, text: str) ->
     shown = page(rows.plan, rows.trace(end=2, ended=ended))
     assert shown.splitlines()[2].startswith(f"  {text}")
     assert "errors  in flight" in shown
+
+
+def test_requests_in_flight_are_named_beside_percentiles_and_thresholds() -> None:
+    rows = Rows(plan())
+    rows.request(0, 1)
+    rows.request(0, None)
+    shown = page(rows.plan, rows.trace(end=2), thresholds=(("latency", "p(95)<1s"),))
+    assert "    times are those of ok requests; 1 is in flight at the end and in none of" in shown
+    assert "  THRESHOLDS   over ok requests; 1 is in flight at the end and in none of them" in shown
+
+
+def test_the_longest_queue_of_several_workers_is_of_each() -> None:
+    rows = Rows(plan(server=asgi(2), pools=(pool(1),)))
+    for i in range(3):
+        rows.request(0, 5 * (i // 2) + 5, process=i % 2)
+        rows.visit("pool db", i, 0, 5 * (i // 2), 5 * (i // 2) + 5, process=i % 2)
+    (line,) = (line for line in page(rows.plan, rows.trace()).splitlines() if "2 × 1" in line)
+    assert line == "    pool db   2 × 1     75%    ≤1 each     1.667s        5s        5s"
+
+
+def test_waits_per_request_are_said_to_be() -> None:
+    rows = Rows(plan())
+    rows.request(0, 3, {contract.EVENT_LOOP: 1})
+    rows.visit("event loop", 0, 0, 1, 3)
+    rows.visit("pool db", 0, 1, 1, 3)
+    shown = page(rows.plan, rows.trace())
+    assert "\n    waits per request: event loop; of the others per visit\n" in shown
+
+
+def test_a_wait_without_an_end_is_infinite() -> None:
+    rows = Rows(plan(pools=(pool(1),)))
+    rows.request(0, None)
+    rows.visit("pool db", 0, 0, None, 0.003)
+    station = [s.label for s in rows.plan.stations].index("pool db")
+    stuck = (Stuck(0, (station,), station),)
+    shown = page(rows.plan, rows.trace(0.003, "deadlock", stuck))
+    assert "    pool db       1      0%          1          ∞         ∞         ∞\n" in shown
+
+
+def test_a_long_verdict_goes_on_below() -> None:
+    rows = Rows(plan(server=asgi(4), pools=(pool(24),)))
+    for i in range(100):
+        rows.request(0, 5 * (i // 24) + 5)
+        rows.visit("pool db", i, 0, 5 * (i // 24), 5 * (i // 24) + 5, slot=i % 24)
+    assert max(map(len, page(rows.plan, rows.trace()).splitlines())) <= 100
 
 
 def test_a_name_cannot_forge_lines_or_move_the_cursor() -> None:

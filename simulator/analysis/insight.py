@@ -1,0 +1,185 @@
+"""Why a resource limits: one sentence for each way in which one can."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from simulator.analysis.bounds import Bound
+from simulator.analysis.exact import exact_sum
+from simulator.analysis.keys import Keys
+from simulator.analysis.limits import (
+    connections_of,
+    idle_beside_a_queue,
+    only_threads,
+    processes,
+    requests_waiting,
+)
+from simulator.analysis.routes import blocking_routes, taken_twice
+from simulator.analysis.summary import Spent, Summary
+from simulator.engines.contract import CPU, FRAMEWORK
+from simulator.plan import NEVER, UNLIMITED, Plan, Pool, ServerKind
+from simulator.report import format
+from simulator.trace import Trace
+
+# By kind; a variant stands before the plain kind and is chosen where it applies.
+_INSIGHTS = {
+    "workers": "a sync worker serves one request at a time; the others wait to be accepted.",
+    "threads": "a thread is held until its handler ends: with all {size} held, requests wait.",
+    "threads before a pool": (
+        "the pool of {pool_size} never has more than {size} users at once: "
+        "the threads are the limit, not the pool."
+    ),
+    "event loop": (
+        "one loop runs one callback at a time: while one request computes, "
+        "its worker's others wait."
+    ),
+    "event loop, blocked": (
+        "a blocking call in `async def` stops the loop: no other request of its worker moves."
+    ),
+    "gil": "threads take turns at the GIL: more threads add no CPU, more processes do.",
+    "cores": "all that computes shares {slots}: more threads or workers add no CPU.",
+    "pool": (
+        "async lets {waiting} wait at once{each}; it does not let more than {queries} run at once."
+    ),
+    "pool of threads": "{waiting} wait at once{each} for {slots}.",
+    "pool behind threads": (
+        "{threads} threads share {slots}: {spare} of them can only wait for one, "
+        "the other requests for a thread."
+    ),
+    "pool guarded by threads": (
+        "{threads} threads share {slots}: only {spare} can wait for one, "
+        "too few to reach its {timeout} timeout."
+    ),
+    "pool per worker": (
+        "each worker has a pool of its own: an idle connection of one serves no request of another."
+    ),
+    "pool and its timeout": (
+        "only those served within {timeout} get an answer; a longer timeout adds waiting, "
+        "not capacity."
+    ),
+    "lock": "one row is written by one transaction at a time, however many connections there are.",
+    "client": "the HTTP client of a process keeps {slots}: more calls at once wait for one.",
+    "service": "the service serves {size} at a time, whoever calls.",
+    "accelerator": "a device serves one batch at a time: {size} requests at once in all.",
+    "rate limit": "the service lets through what its limit says, however many ask.",
+    "database": (
+        "every worker has its own pool: together they may open {wanted} connections, "
+        "the database takes {connections}."
+    ),
+    "deadlock": (
+        "each holds what another waits for: take them in one order, and wait for no thread "
+        "while holding a connection."
+    ),
+    "deadlock, taken twice": (
+        "a request takes a second connection while it holds one: take one (inside `with`, "
+        "`query` uses it), or let fewer requests hold one than there are connections."
+    ),
+    "nothing": "no resource was short: more of any changes nothing.",
+    "nothing, much of": (
+        "{share} of the time is {most}: what shortens it shortens the answer, "
+        "more of any resource does not."
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A bottleneck that was found, with all that its advice may need."""
+
+    plan: Plan
+    trace: Trace
+    summary: Summary
+    kind: str
+    label: str
+    bound: Bound | None
+    timed_out: bool = False
+    keys: Keys = field(default_factory=Keys)
+
+    @property
+    def pool(self) -> Pool | None:
+        """The pool of this case, if it is about one."""
+        pools = self.plan.pools
+        return next((pool for pool in pools if self.label == f"pool {pool.label}"), None)
+
+    @property
+    def most(self) -> Spent | None:
+        """What most of the time goes into."""
+        return next(iter(self.summary.breakdown), None)
+
+
+def insight(case: Case) -> str:
+    """One sentence: why this resource limits."""
+    pool, most = case.pool, case.most
+    size = case.bound.size if case.bound else (connections_of(pool) if pool else 0)
+    largest = largest_pool(case)
+    wanted, connections = _connections(case)
+    noun = "core" if case.kind == "cores" else "connection"
+    return _INSIGHTS[variant(case)].format(
+        size=size,
+        threads=case.plan.server.threads,
+        slots=format.count(size, noun),
+        queries="1 query" if size == 1 else f"{size} queries",
+        spare=case.plan.server.threads - size,
+        pool_size=connections_of(largest) if largest else 0,
+        waiting=format.count(requests_waiting(case.trace, case.label), "request"),
+        each=" in one worker" if processes(case.plan) > 1 else "",
+        timeout=format.duration(pool.acquire_timeout_ns) if pool else "",
+        wanted=wanted,
+        connections=connections,
+        share=format.percent(most.share) if most else "",
+        most=most.cause.replace(":", " ", 1) if most else "",
+    )
+
+
+def variant(case: Case) -> str:
+    """The key of the sentence that applies."""
+    if case.kind == "pool":
+        return _pool_variant(case)
+    if case.kind == "threads" and case.bound:
+        pool = largest_pool(case)
+        if pool and connections_of(pool) > case.bound.size:
+            return "threads before a pool"
+    if case.kind == "event loop" and case.bound:
+        computed = exact_sum(case.trace.spent_ns[:, CPU]) + exact_sum(
+            case.trace.spent_ns[:, FRAMEWORK]
+        )
+        work_ns = case.bound.work_mean_ns * case.bound.visits
+        if computed * 2 < work_ns and blocking_routes(case.plan):
+            return "event loop, blocked"
+    if case.kind == "deadlock" and case.pool and taken_twice(case.plan, case.pool) > 1:
+        return "deadlock, taken twice"
+    if case.kind == "nothing" and case.most and case.most.share < 0.995:
+        return "nothing, much of"
+    return case.kind if case.kind in _INSIGHTS else "nothing"
+
+
+def largest_pool(case: Case) -> Pool | None:
+    """The largest of the pools that were used."""
+    visited = {row.label for row in case.summary.resources}
+    pools = [pool for pool in case.plan.pools if f"pool {pool.label}" in visited]
+    return max(pools, key=connections_of, default=None)
+
+
+def _pool_variant(case: Case) -> str:
+    if case.timed_out:
+        return "pool and its timeout"
+    server = case.plan.server
+    size = case.bound.size if case.bound else 0
+    threaded = only_threads(case.plan)
+    if threaded and size < server.threads < UNLIMITED and server.kind is not ServerKind.SYNC:
+        timeout = case.pool.acquire_timeout_ns if case.pool else NEVER
+        failed = case.summary.total.errors > 0
+        return "pool behind threads" if failed or timeout >= NEVER else "pool guarded by threads"
+    if processes(case.plan) > 1 and idle_beside_a_queue(case.trace, case.label):
+        return "pool per worker"
+    return "pool of threads" if threaded else "pool"
+
+
+def _connections(case: Case) -> tuple[int, int]:
+    """Connections that all pools may open to this case's database, and what it takes."""
+    plan = case.plan
+    for i, database in enumerate(plan.databases):
+        if case.label == f"database {database.label}":
+            pools = [pool for pool in plan.pools if pool.database == i]
+            return processes(plan) * sum(map(connections_of, pools)), database.connections
+    return 0, 0

@@ -1,0 +1,181 @@
+"""How much of a resource a load can use, and how much its neighbours let it have."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+
+import numpy as np
+
+from simulator.analysis.bounds import Bound
+from simulator.analysis.resources import select, steps_of
+from simulator.plan import UNLIMITED, Plan, Pool, ServerKind
+from simulator.trace import NOT_GRANTED, Trace
+
+COMFORTABLE = Fraction(4, 5)
+"""Utilisation up to which random arrivals wait for little."""
+SHORT = Fraction(7, 10)
+"""Utilisation below which nothing is called short, if few wait."""
+
+
+def processes(plan: Plan) -> int:
+    """Worker processes on all instances."""
+    return plan.server.workers * plan.server.instances
+
+
+def is_burst(trace: Trace) -> bool:
+    """Whether all requests arrive at one instant."""
+    return not len(trace) or int(trace.arrival_ns.min()) == int(trace.arrival_ns.max())
+
+
+def peak_demand(trace: Trace, label: str) -> int:
+    """Most visits that held or wanted a slot at once in one process: more slots are idle."""
+    peaks = [0]
+    for i, station in enumerate(trace.stations):
+        if station.label == label:
+            visits = select(trace.visits, trace.visits.station == i)
+            open_ = steps_of(visits.queued_ns, visits.released_ns)[1]
+            peaks.append(int(open_.max()) if len(open_) else 0)
+    return max(peaks)
+
+
+def offered(trace: Trace, bound: Bound) -> Fraction | None:
+    """Utilisation that the load asks of a station, 1 and more is overload; None for a burst.
+
+    Its work over its capacity while requests arrive; who gave up or still waits at the
+    end would have brought the mean work.
+    """
+    if is_burst(trace):
+        return None
+    span_ns = int(trace.arrival_ns.max()) - int(trace.arrival_ns.min())
+    at = trace.visits.station == bound.station
+    unserved = int((at & (trace.visits.granted_ns == NOT_GRANTED)).sum())
+    asked = Fraction(bound.bound_ns * (bound.visits + unserved), bound.visits)
+    return asked / span_ns
+
+
+def enough(slots: int, utilisation: Fraction | None) -> int:
+    """Slots to try: those that are 80 % busy, 50 % if there are these; twice in a burst."""
+    if utilisation is None:
+        return 2 * slots
+    for target in (COMFORTABLE, Fraction(1, 2)):
+        wanted = math.ceil(slots * utilisation / target)
+        if wanted > slots:
+            return wanted
+    return slots + 1
+
+
+def connections_of(pool: Pool) -> int:
+    """The most connections that the pool of one process opens."""
+    return pool.size + pool.overflow
+
+
+def connections_left(plan: Plan, pool: Pool) -> int:
+    """The most connections in each process that the database has for this pool."""
+    if pool.database < 0:
+        return UNLIMITED
+    others = sum(
+        connections_of(other)
+        for other in plan.pools
+        if other is not pool and other.database == pool.database
+    )
+    return plan.databases[pool.database].connections // processes(plan) - others
+
+
+def threads_allowed(plan: Plan, wanted: int) -> int:
+    """Threads up to ``wanted`` whose connections the databases take: pools grow with them."""
+    while wanted > plan.server.threads and not all(
+        _connections(plan, i, wanted) <= database.connections
+        for i, database in enumerate(plan.databases)
+    ):
+        wanted -= 1
+    return wanted
+
+
+def workers_allowed(plan: Plan, wanted: int) -> int:
+    """Workers up to ``wanted`` whose pools the databases take."""
+    for i, database in enumerate(plan.databases):
+        each = sum(connections_of(pool) for pool in plan.pools if pool.database == i)
+        if each:
+            wanted = min(wanted, database.connections // (each * plan.server.instances))
+    return wanted
+
+
+def only_threads(plan: Plan) -> bool:
+    """Whether all handlers run in threads, or in workers of one request each."""
+    return plan.server.kind is not ServerKind.ASGI or not any(r.on_loop for r in plan.routes)
+
+
+def requests_waiting(trace: Trace, label: str) -> int:
+    """Most requests that waited at once for a station in one process, each counted once."""
+    peaks = [0]
+    for i, station in enumerate(trace.stations):
+        if station.label == label:
+            visits = select(trace.visits, trace.visits.station == i)
+            end = np.where(visits.granted_ns == NOT_GRANTED, visits.released_ns, visits.granted_ns)
+            spans = _merged(visits.request, visits.queued_ns, end)
+            open_ = steps_of(*spans)[1]
+            peaks.append(int(open_.max()) if len(open_) else 0)
+    return max(peaks)
+
+
+def idle_beside_a_queue(trace: Trace, label: str) -> bool:
+    """Whether one process ever had a free slot while requests queued in another."""
+    indices = [i for i, station in enumerate(trace.stations) if station.label == label]
+    size = trace.stations[indices[0]].size
+    lines = []
+    for i in indices:
+        visits = select(trace.visits, trace.visits.station == i)
+        granted = select(visits, visits.granted_ns != NOT_GRANTED)
+        end = np.where(visits.granted_ns == NOT_GRANTED, visits.released_ns, visits.granted_ns)
+        lines.append(
+            (
+                steps_of(granted.granted_ns, granted.released_ns),
+                steps_of(visits.queued_ns, end),
+            )
+        )
+    times = np.unique(np.concatenate([at for line in lines for at, _ in line]))
+    free = np.zeros(len(times), dtype=np.bool_)
+    queued = np.zeros(len(times), dtype=np.bool_)
+    for held, waits in lines:
+        free |= _at(times, *held) < size
+        queued |= _at(times, *waits) > 0
+    return bool((free & queued).any())
+
+
+def _connections(plan: Plan, database: int, threads: int) -> int:
+    """Connections to a database with this many threads in each process."""
+    pools = [pool for pool in plan.pools if pool.database == database]
+    each = sum(max(pool.min, min(connections_of(pool), threads)) for pool in pools)
+    return each * processes(plan)
+
+
+def _at(times: np.ndarray, at: np.ndarray, value: np.ndarray) -> np.ndarray:
+    """The values of a step line at these instants."""
+    if not len(at):
+        return np.zeros(len(times), dtype=np.int64)
+    place = np.searchsorted(at, times, side="right") - 1
+    found: np.ndarray = np.where(place < 0, 0, value[np.maximum(place, 0)])
+    return found
+
+
+def _merged(owner: np.ndarray, begin: np.ndarray, end: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Intervals with those of one owner that overlap made one."""
+    some = end > begin
+    owner, begin, end = owner[some], begin[some], end[some]
+    if len(np.unique(owner)) == len(owner):
+        return begin, end
+    order = np.lexsort((begin, owner))
+    begins: list[int] = []
+    ends: list[int] = []
+    last = -1
+    for who, start, stop in zip(
+        owner[order].tolist(), begin[order].tolist(), end[order].tolist(), strict=True
+    ):
+        if who == last and start <= ends[-1]:
+            ends[-1] = max(ends[-1], stop)
+        else:
+            begins.append(start)
+            ends.append(stop)
+        last = who
+    return np.asarray(begins, dtype=np.int64), np.asarray(ends, dtype=np.int64)

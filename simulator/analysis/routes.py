@@ -1,0 +1,82 @@
+"""What the handlers of a plan do, step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from simulator.plan import (
+    Call,
+    Gather,
+    Generate,
+    Lock,
+    Plan,
+    Pool,
+    Predict,
+    Route,
+    Step,
+    Stream,
+    ToThread,
+    Wait,
+    With,
+)
+
+
+def every_step(steps: tuple[Step, ...]) -> Iterator[Step]:
+    """All steps, those inside others included."""
+    for step in steps:
+        yield step
+        if isinstance(step, With | ToThread):
+            yield from every_step(step.steps)
+        elif isinstance(step, Gather):
+            for branch in step.branches:
+                yield from every_step(branch.steps)
+
+
+def outside_threads(steps: tuple[Step, ...]) -> Iterator[Step]:
+    """All steps but those that ``to_thread`` runs, and itself."""
+    kept = tuple(step for step in steps if not isinstance(step, ToThread))
+    for step in kept:
+        yield step
+        if isinstance(step, With):
+            yield from outside_threads(step.steps)
+        elif isinstance(step, Gather):
+            for branch in step.branches:
+                yield from outside_threads(branch.steps)
+
+
+def blocking_routes(plan: Plan) -> list[Route]:
+    """Routes on a loop whose code stops it by waiting."""
+    return [
+        route
+        for route in plan.routes
+        if route.on_loop and any(map(stops_the_loop, outside_threads(route.steps)))
+    ]
+
+
+def stops_the_loop(step: Step) -> bool:
+    """Whether the step waits without awaiting."""
+    waits = isinstance(step, Wait | With | Lock | Call | Predict | Generate | Stream)
+    return waits and not getattr(step, "frees_loop", True)
+
+
+def async_only(step: Step) -> bool:
+    """Whether the step can't stand in a ``def``."""
+    return isinstance(step, Gather | ToThread) or (isinstance(step, Wait) and step.frees_loop)
+
+
+def taken_twice(plan: Plan, pool: Pool) -> int:
+    """How many connections of a pool one request holds at once, at most."""
+    index = next(i for i, other in enumerate(plan.pools) if other is pool)
+    return max((_depth(route.steps, index) for route in plan.routes), default=0)
+
+
+def _depth(steps: tuple[Step, ...], pool: int) -> int:
+    depths = [0]
+    for step in steps:
+        if isinstance(step, With):
+            depths.append((step.pool == pool) + _depth(step.steps, pool))
+        elif isinstance(step, ToThread):
+            depths.append(_depth(step.steps, pool))
+        elif isinstance(step, Gather):
+            depths.append(sum(_depth(branch.steps, pool) for branch in step.branches))
+    return max(depths)
