@@ -192,6 +192,16 @@ def granted(env: simpy.Environment, value: Any = None) -> simpy.Event:
     return event
 
 
+def refused(env: simpy.Environment, error: Exception) -> simpy.Event:
+    """An event that has failed already: who yields it gets the error at once."""
+    event = simpy.Event(env)
+    event._ok = False
+    event._value = error
+    event._defused = True
+    event.callbacks = None  # type: ignore[assignment]
+    return event
+
+
 def grant(event: simpy.Event, value: Any = None) -> None:
     """Let a waiter go on: at this instant, before any other event of it on a ``Clock``."""
     env = event.env
