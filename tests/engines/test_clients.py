@@ -153,7 +153,7 @@ def test_users_ask_think_and_ask_again() -> None:
     trace = traced(plan(steps, work, load=source, kind=ServerKind.SYNC))
     assert trace.index.tolist() == [0, 1, 2, 3, 4, 5]  # k · users + u
     assert (trace.arrival_ns // MS).tolist() == [0, 0, 15, 25, 35, 45]
-    assert finished(trace) == [10, 20, 25, 35, 45, 55]
+    assert finished(trace) == [10, 20, 30, 40, 50, 60]
 
 
 def test_users_ramp_up_and_stop_at_the_end() -> None:
