@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 
 import simpy
 
-from models.clock import PHASE_TIMER, Owner, after, grant, granted, refuse
+from models.clock import PHASE_TIMER, Owner, after, grant, granted, refuse, refused
 
 
 class LockRefused(Exception):
@@ -162,7 +162,7 @@ class RowLock:
             return granted(self._env)
         if not transaction.sees(self._written):
             transaction.rollback()
-            return _failed(self._env, SerializationFailure("the row was updated since"))
+            return refused(self._env, SerializationFailure("the row was updated since"))
         waiter = _Waiter(simpy.Event(self._env), transaction, shared)
         upgrade = transaction in self.holders
         if self._admits(waiter) and (upgrade or not self._waiting):
@@ -235,13 +235,3 @@ class RowLock:
     def _leave(self, waiter: _Waiter) -> None:
         self._waiting.remove(waiter)
         waiter.transaction.waits_for.remove(self)
-
-
-def _failed(env: simpy.Environment, error: Exception) -> simpy.Event:
-    """An event that has failed already: who yields it gets the error at once."""
-    event = simpy.Event(env)
-    event._ok = False
-    event._value = error
-    event._defused = True
-    event.callbacks = None  # type: ignore[assignment]
-    return event
