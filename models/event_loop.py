@@ -6,9 +6,11 @@ turn runs the callbacks that were ready when it began. What a callback makes rea
 ready outside meanwhile (a socket, a timer, a thread's result) is picked up by the next
 turn's poll, behind those.
 
-Modelled: one callback at a time, turns, their order, and how often a turn takes the GIL
-(uvloop twice: for what the poll returned and for the batch of ready handles; asyncio
-about three times). Not modelled: GIL releases inside a turn that the loop wins back.
+Modelled: one callback at a time, turns, their order, and how often what wakes the loop
+takes the GIL (uvloop twice: for what the poll returned and for the batch of ready handles;
+asyncio about three times). A callback that only reads leaves the last of these to the task
+that it starts, one turn later. Not modelled: GIL releases inside a turn that the loop wins
+back.
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ class EventLoop:
     owner : Owner, optional
         Who waits for the GIL on the loop's behalf.
     gil_takes : int, default 2
-        How often each turn takes the GIL.
+        How often a turn takes the GIL if something from outside is in it; once if not.
     """
 
     def __init__(
@@ -55,14 +57,18 @@ class EventLoop:
         self._turn: deque[simpy.Event] = deque()
         self._soon: deque[simpy.Event] = deque()
         self._polled: deque[simpy.Event] = deque()
+        self._takes = 1  # of the GIL, by the next turn
         self.gil_waited = (0, 0)
         """From when to when the turn under way waited for the GIL."""
 
-    def enter(self, *, soon: bool = False) -> simpy.Event:
+    def enter(self, *, soon: bool = False, reads: bool = False) -> simpy.Event:
         """An event that happens when it is the caller's turn to run.
 
         ``soon``: it was made ready by a callback of this loop, not from outside.
+        ``reads``: it is a callback of the poll itself, whose task runs in the next turn.
         """
+        if not soon:
+            self._takes = max(self._takes, self._gil_takes - reads)
         if not self._busy:
             self._busy = True
             if self._gil is None:
@@ -117,7 +123,8 @@ class EventLoop:
 
     def _take_gil(self, gil: GIL) -> Steps:
         began = self._env.now
-        for last in range(self._gil_takes - 1, -1, -1):
+        takes, self._takes = self._takes, 1
+        for last in range(takes - 1, -1, -1):
             yield gil.acquire(self._owner)
             if last:
                 gil.release()

@@ -302,7 +302,7 @@ class Server:
     gil: bool  # True where threads of one process can contend for a GIL
     gil_fifo: bool  # hand-over in order of waiting instead of at random
     switch_interval_ns: int
-    gil_takes_per_turn: int  # how often a loop takes the GIL in one turn (uvloop: 2)
+    gil_takes_per_turn: int  # how often what wakes a loop takes the GIL (uvloop 2, asyncio 3)
     overheads: Overheads
     instances: int  # machines behind the balancer, each with `workers` processes
     balancer: Balancer

@@ -183,7 +183,7 @@ class Servers:
         overheads = self.plan.server.overheads
         # One callback reads the request; the handler is a task, so it runs a turn later.
         self.unaccepted[task.instance] += 1
-        yield from self.runner.enter(task, process)
+        yield from self.runner.enter(task, process, reads=True)
         self.unaccepted[task.instance] -= 1
         if not self._kept:
             self.connections[process.index] += 1

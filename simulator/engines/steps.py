@@ -58,10 +58,15 @@ class StepRunner:
 
     # Being on the loop, having the GIL.
 
-    def enter(self, task: Task, process: Process, *, soon: bool = False) -> Steps:
-        """Wait for the loop; ``soon`` if a callback of this loop made the task ready."""
+    def enter(
+        self, task: Task, process: Process, *, soon: bool = False, reads: bool = False
+    ) -> Steps:
+        """Wait for the loop; ``soon`` if a callback of this loop made the task ready.
+
+        ``reads``: for a callback of the loop's poll, whose task runs a turn later.
+        """
         assert process.loop is not None
-        yield from self._turn(task, process, process.loop.enter(soon=soon))
+        yield from self._turn(task, process, process.loop.enter(soon=soon, reads=reads))
 
     def next_turn(self, task: Task, process: Process) -> Steps:
         """Go to the back of the loop's ready queue."""
