@@ -7,7 +7,13 @@ from models.cores import Cores, Job
 from models.database import Database, TooManyConnections
 from models.event_loop import EventLoop
 from models.gil import GIL
-from models.gpu_batch import AcceleratorError, AcceleratorFull, Batcher, ContinuousBatcher
+from models.gpu_batch import (
+    Aborted,
+    AcceleratorError,
+    AcceleratorFull,
+    Batcher,
+    ContinuousBatcher,
+)
 from models.lock import (
     CommitLog,
     DeadlockDetected,
@@ -30,6 +36,7 @@ from models.workers import SyncWorkers
 
 __all__ = [
     "GIL",
+    "Aborted",
     "AcceleratorError",
     "AcceleratorFull",
     "Batcher",

@@ -13,7 +13,7 @@ and finished ones leave, between two steps.
 Modelled: windows, sizes, priorities, queue limit, several devices, a time for each batch
 or step, devices that are out. Not modelled: the prompt's own (prefill) cost, memory of
 the key-value cache and preemption, padding, several models on one device, preferred
-batch sizes, a caller who gives up.
+batch sizes, a caller who gives up in a static batch.
 """
 
 from __future__ import annotations
@@ -38,6 +38,10 @@ class AcceleratorError(Exception):
     """The device was out when the batch, or the step, began."""
 
 
+class Aborted(Exception):
+    """The caller had gone; its request was taken off."""
+
+
 class Place(NamedTuple):
     """Where an item is served."""
 
@@ -51,10 +55,21 @@ class Item:
     ``started`` happens, with its ``Place``, when it is taken onto a device; it fails with
     ``AcceleratorFull`` if no more may wait. ``done`` happens when it is served; it fails
     with ``AcceleratorError`` if the device was out. With continuous batching
-    ``first_token`` happens at the end of its first step.
+    ``first_token`` happens at the end of its first step, and either of the others fails
+    with ``Aborted`` if the caller has gone.
     """
 
-    __slots__ = ("_env", "_seen", "done", "first_token", "place", "queued", "size", "started")
+    __slots__ = (
+        "_env",
+        "_seen",
+        "done",
+        "first_token",
+        "gone",
+        "place",
+        "queued",
+        "size",
+        "started",
+    )
 
     def __init__(self, env: simpy.Environment, size: int) -> None:
         self._env = env
@@ -65,6 +80,7 @@ class Item:
         self.done = simpy.Event(env)
         self.place = Place(-1, -1)
         self.first_token = simpy.Event(env)
+        self.gone: Callable[[], bool] = _stays
 
     def _starts(self, place: Place) -> None:
         self.place = place
@@ -73,8 +89,7 @@ class Item:
     def _ends(self) -> None:
         self.done = self._happens(self.done, None)
 
-    def _fails(self) -> None:
-        error = AcceleratorError("the device is out")
+    def _fails(self, error: Exception) -> None:
         if self._seen:
             refuse(self.done, error)
         else:
@@ -85,6 +100,14 @@ class Item:
             return granted(self._env, value)
         grant(event, value)
         return event
+
+
+def _stays() -> bool:
+    return False
+
+
+def _out() -> AcceleratorError:
+    return AcceleratorError("the device is out")
 
 
 class _Line:
@@ -104,8 +127,8 @@ class _Line:
         return next(iter(self._by_arrival.values()))
 
     @property
-    def first(self) -> Item:
-        return self._heap[0][2]
+    def next_size(self) -> int:
+        return self._heap[0][2].size
 
     def push(self, item: Item, priority: int) -> None:
         self._number += 1
@@ -139,7 +162,7 @@ class _Accelerator:
         self._owner = owner
         self._line = _Line()
         self._number = 0  # of the next batch, or the next step
-        self._devices = devices
+        self._idle = list(range(devices))  # the lowest is used first
 
     @property
     def waiting(self) -> int:
@@ -194,7 +217,6 @@ class Batcher(_Accelerator):
     ) -> None:
         super().__init__(env, time, batch_max, devices, queue, owner)
         self._wait = wait
-        self._idle = list(range(devices))  # the lowest is used first
         self._window_ends = -1  # the instant that a timer was set for last
 
     def submit(self, priority: int = 0, *, size: int = 1) -> Item:
@@ -236,7 +258,7 @@ class Batcher(_Accelerator):
     def _start_batch(self, device: int) -> None:
         batch: list[Item] = []
         room = self._max
-        while len(self._line) and self._line.first.size <= room:
+        while len(self._line) and self._line.next_size <= room:
             item = self._line.pop()
             room -= item.size
             item._starts(Place(device, len(batch)))
@@ -247,7 +269,7 @@ class Batcher(_Accelerator):
             return
         heappush(self._idle, device)
         for item in batch:
-            item._fails() if time is None else item._ends()
+            item._fails(_out()) if time is None else item._ends()
 
     def _end_batch(self, device: int, batch: list[Item]) -> None:
         # The device goes on with the next batch, then the answers are read.
@@ -292,10 +314,12 @@ class ContinuousBatcher(_Accelerator):
         # Of each device: what runs, by place; the places that are free, lowest first.
         self._running: list[dict[int, Item]] = [{} for _ in range(devices)]
         self._free: list[list[int]] = [[] for _ in range(devices)]
-        self._idle = list(range(devices))
 
-    def submit(self, tokens: int, priority: int = 0) -> Item:
-        """A request in the line for so many tokens; lowest ``priority`` first.
+    def submit(self, tokens: int, priority: int = 0, *, gone: Callable[[], bool] = _stays) -> Item:
+        """A request in the line for so many tokens; the lowest ``priority`` joins first.
+
+        ``gone`` is asked between two steps: who has gone is taken off (vLLM aborts the
+        request of a client that disconnects), or passed over in the line.
 
         Raises
         ------
@@ -305,6 +329,7 @@ class ContinuousBatcher(_Accelerator):
         if tokens < 1:
             raise ValueError(f"a request for {tokens} tokens")
         item = Item(self._env, tokens)
+        item.gone = gone
         if not self._idle and self._queue is not None and len(self._line) >= self._queue:
             return self._refused(item)
         self._line.push(item, priority)
@@ -335,6 +360,9 @@ class ContinuousBatcher(_Accelerator):
         running, free = self._running[device], self._free[device]
         while len(running) < self._max and len(self._line):
             item = self._line.pop()
+            if item._seen and item.gone():
+                refuse(item.started, Aborted("the caller has gone"))
+                continue
             # Places are numbered as they are first used; all below are taken or free.
             place = heappop(free) if free else len(running)
             running[place] = item
@@ -347,22 +375,25 @@ class ContinuousBatcher(_Accelerator):
             item._ends()
 
     def _advance(self, device: int) -> list[Item]:
-        """Those that have all their tokens now; they leave."""
-        running = self._running[device]
+        """Those that have all their tokens now; they leave, as do those whose caller has."""
         finished = []
-        for place, item in tuple(running.items()):
+        for place, item in tuple(self._running[device].items()):
             item.size -= 1
             if not item.first_token.triggered:
                 item.first_token = item._happens(item.first_token, None)
             if item.size == 0:
-                del running[place]
-                heappush(self._free[device], place)
+                self._leaves(device, place)
                 finished.append(item)
+            elif item.gone():
+                self._leaves(device, place)
+                item._fails(Aborted("the caller has gone"))
         return finished
 
+    def _leaves(self, device: int, place: int) -> None:
+        del self._running[device][place]
+        heappush(self._free[device], place)
+
     def _all_fail(self, device: int) -> None:
-        running = self._running[device]
-        for place, item in tuple(running.items()):
-            del running[place]
-            heappush(self._free[device], place)
-            item._fails()
+        for place, item in tuple(self._running[device].items()):
+            self._leaves(device, place)
+            item._fails(_out())

@@ -9,6 +9,7 @@ import simpy
 
 from models.clock import Steps, grant
 from models.gpu_batch import (
+    Aborted,
     AcceleratorError,
     AcceleratorFull,
     Batcher,
@@ -16,6 +17,7 @@ from models.gpu_batch import (
     Item,
 )
 from simulator.engines import contract
+from simulator.engines.contract import OK
 from simulator.engines.failed import Failed
 from simulator.engines.faults import Faults
 from simulator.engines.task import Task
@@ -51,7 +53,7 @@ class Batches:
         assert isinstance(model, ContinuousBatcher)
         # The prompt's own step gives a token too: there is no answer without one.
         tokens = max(1, self.runner.draw(task, step.tokens))
-        item = model.submit(tokens, self._priority(task))
+        item = model.submit(tokens, self._priority(task), gone=lambda: task.abandoned)
         yield from self._served(task, step, item)
 
     def _priority(self, task: Task) -> int:
@@ -64,18 +66,18 @@ class Batches:
         if not stay.over:
             stay.answer = simpy.Event(self.runner.clock)
             yield from self.runner.wait_for(task, stay.answer, task.doing, step.frees_loop, False)
-        if stay.reason is not None:
-            raise Failed(contract.accelerator_outcome(self.plan, step.accelerator, stay.reason))
+        if stay.failure != OK:
+            raise Failed(stay.failure)
 
 
 class Devices:
     """An accelerator as the steps of a run meet it: its model, station, causes, times."""
 
     def __init__(self, wiring: Wiring, index: int) -> None:
-        plan, clock = wiring.plan, wiring.clock
+        self.plan = plan = wiring.plan
+        self.clock = clock = wiring.clock
         self.spec = spec = plan.accelerators[index]
         self.index = index
-        self.clock = clock
         self.faults = Faults(plan)
         self.draw = None if spec.time == NO_STREAM else wiring.workload.time(spec.time)
         self.wait_cause = contract.wait_for_batch(plan, index)
@@ -99,6 +101,10 @@ class Devices:
                 owner=owner,
             )
 
+    def outcome(self, reason: str) -> int:
+        """Index of the outcome of what fails here."""
+        return contract.accelerator_outcome(self.plan, self.index, reason)
+
     def time(self, number: int, size: int) -> int | None:
         """How long a batch, or a step, takes that begins now; None if the device is out."""
         spec = self.spec
@@ -119,7 +125,7 @@ class _Stay:
         self.task = task
         self.item = item
         self.over = False
-        self.reason: str | None = None
+        self.failure = OK
         self.answer: simpy.Event | None = None
 
     def steps(self) -> Steps:
@@ -134,9 +140,11 @@ class _Stay:
             task.doing = devices.hold_cause
             yield self.item.done
         except AcceleratorFull:
-            self.reason = "accelerator_full"
+            self.failure = devices.outcome("accelerator_full")
         except AcceleratorError:
-            self.reason = "accelerator_error"
+            self.failure = devices.outcome("accelerator_error")
+        except Aborted:
+            self.failure = contract.CLIENT_TIMEOUT  # nobody reads it
         task.book(devices.hold_cause)
         task.released(visit)
         self.over = True

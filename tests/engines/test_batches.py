@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from simulator.engines.reference import run
 from simulator.plan import Fault, Plan, Target
 from simulator.trace import Trace
 from simulator.workload import Workload
+from tests import invariants
 from tests.engines.test_calls import finished, ledger, outcomes, traced
 from tests.plans import MILLISECOND, Steps, accelerator, burst, plan
 
@@ -98,6 +101,21 @@ def test_tokens_are_generated_together_step_by_step() -> None:
     assert (trace.first_byte_ns / MS).tolist() == [11, 23, 35]
     assert ledger(trace, 2) == {"wait batch:gpu": 21, "hold accelerator:gpu": 23}
     assert places(trace) == [(0, 0), (1, 1), (2, 1)]
+
+
+def test_a_generation_ends_with_its_client_a_static_batch_does_not() -> None:
+    """Each client leaves at 25; the device is busy until 30, not until 100."""
+    for continuous, end in [(True, 30), (False, 100)]:
+        steps = Steps()
+        gpu = accelerator(1, continuous=continuous, base_ns=(10 if continuous else 100) * MS)
+        step = steps.generate(10) if continuous else steps.predict()
+        case = plan(steps, step, accelerators=(gpu,), load=burst(1))
+        route = dataclasses.replace(case.routes[0], deadline_ns=25 * MS)
+        case = dataclasses.replace(case, routes=(route,))
+        trace = run(case, Workload(case))
+        invariants.check(case, trace)
+        assert (outcomes(trace), finished(trace)) == (["deadline"], [25])
+        assert (trace.end_ns, trace.visits.released_ns.max()) == (end * MS, end * MS)
 
 
 def test_the_order_of_creation_does_not_matter() -> None:

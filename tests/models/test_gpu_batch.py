@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from models import AcceleratorError, AcceleratorFull, Batcher, ContinuousBatcher
+from models import Aborted, AcceleratorError, AcceleratorFull, Batcher, ContinuousBatcher
 from simulator.distributions import Exponential
 from simulator.workload import Workload
 from tests.plans import Steps, burst, plan
@@ -181,6 +181,27 @@ def test_continuous_batching_rejects_over_its_queue_and_fails_in_an_outage(env, 
         ("a", (0, 0), 0, 10),
         ("b", "AcceleratorError", 20),
     ]
+
+
+def test_who_has_gone_is_taken_off_between_two_steps_or_passed_over(env, log) -> None:
+    """a leaves at 15 with 2 of its 9 tokens at 20; b, in the line, left at 12; c is served."""
+    batcher = ContinuousBatcher(env, lambda number, running: 10, 1)
+    leaves = {"a": 15, "b": 12, "c": 99}
+
+    def run(name, arrive, tokens):
+        yield env.timeout(arrive)
+        item = batcher.submit(tokens, gone=lambda: env.now >= leaves[name])
+        try:
+            yield item.started
+            yield item.done
+            log.append((name, "done", env.now))
+        except Aborted:
+            log.append((name, "aborted", env.now))
+
+    for request in [("a", 0, 9), ("b", 1, 1), ("c", 2, 1)]:
+        env.process(run(*request))
+    env.run()
+    assert log == [("a", "aborted", 20), ("b", "aborted", 20), ("c", "done", 30)]
 
 
 def test_the_first_token_comes_at_the_end_of_the_first_step(env) -> None:
