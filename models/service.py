@@ -9,9 +9,10 @@ next in line.
 ``Limits(max_connections=100)`` with its ``PoolTimeout``, aiohttp 3 ``TCPConnector(limit=100)``.
 
 Modelled: slots, queue limit, priorities, giving up in the queue, the timeout of the wait
-for a connection, counted from its start. Not modelled: httpx's habit of starting that
-timeout anew whenever any connection frees; keep-alive, connecting and TLS; limits per
-host; a service that cuts short the work of a caller who has gone.
+for a connection and httpx's habit of starting it anew whenever a connection comes free
+(httpcore 1.0, ``AsyncConnectionPool``). Not modelled: the CPU that httpx spends on each
+of those who wait; keep-alive, connecting and TLS; limits per host; a service that cuts
+short the work of a caller who has gone.
 """
 
 from __future__ import annotations
@@ -107,22 +108,50 @@ class HttpClient(Service):
         How many can be open at a time.
     pool_timeout : int, optional
         Longest wait for one, in units of the clock; no limit if not given.
+    restarts : bool, default True
+        Whether that timeout begins anew whenever a connection comes free, as in httpx,
+        where each of those who wait wakes then, tries, and waits again.
     """
 
     def __init__(
-        self, env: simpy.Environment, connections: int, *, pool_timeout: int | None = None
+        self,
+        env: simpy.Environment,
+        connections: int,
+        *,
+        pool_timeout: int | None = None,
+        restarts: bool = True,
     ) -> None:
         super().__init__(env, connections)
         self._timeout = pool_timeout
+        self._restarts = restarts
+        self._freed: int | None = None
 
     def connect(self, owner: Owner | None = None) -> simpy.Event:
         """An event whose value is the connection; it fails with ``PoolTimeout``."""
         event = self.acquire()
         if self._timeout is not None and event.callbacks is not None:
-            timer = after(self._env, self._timeout, PHASE_TIMER, owner)
-            assert timer.callbacks is not None
-            timer.callbacks.append(lambda _: self.give_up(event))
+            self._set_timer(event, owner, int(self._env.now) + self._timeout)
         return event
+
+    def release(self, slot: int) -> None:
+        """Give a connection back."""
+        self._freed = int(self._env.now)
+        super().release(slot)
+
+    def _set_timer(self, event: simpy.Event, owner: Owner | None, until: int) -> None:
+        timer = after(self._env, until - int(self._env.now), PHASE_TIMER, owner)
+        assert timer.callbacks is not None
+        timer.callbacks.append(lambda _: self._time_is_up(event, owner, until))
+
+    def _time_is_up(self, event: simpy.Event, owner: Owner | None, until: int) -> None:
+        assert self._timeout is not None
+        anew = until
+        if self._restarts and self._freed is not None:
+            anew = max(until, self._freed + self._timeout)
+        if anew == until:
+            self.give_up(event)
+        elif event in self._waiting:
+            self._set_timer(event, owner, anew)
 
     def give_up(self, event: simpy.Event) -> None:
         """A waiter leaves and fails with ``PoolTimeout``; nothing if it is served already."""

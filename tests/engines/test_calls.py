@@ -119,14 +119,17 @@ def test_httpx_limit_of_100() -> None:
 
 
 def test_no_connection_within_the_timeout_fails_the_call() -> None:
+    """The timeout of 4 begins anew at 10, when a connection comes free (httpx)."""
     steps = Steps()
     api = service(steps.time(10 * MS), connections=1, connect_timeout_ns=4 * MS)
-    trace = traced(plan(steps, steps.call(), services=(api,), load=burst(3)), [0, 5, 6])
+    trace = traced(plan(steps, steps.call(), services=(api,), load=burst(4)), [0, 5, 6, 7])
     assert list(zip(outcomes(trace), finished(trace), strict=True)) == [
         ("ok", 10),
         ("client_pool_timeout:api", 9),
         ("ok", 20),
+        ("client_pool_timeout:api", 14),
     ]
+    assert ledger(trace, 3) == {"wait client:api": 7}
 
 
 def test_a_rate_limit_holds_back_what_is_over_before_it_queues_for_a_slot() -> None:

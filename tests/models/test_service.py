@@ -59,9 +59,18 @@ def user(env, client, name, arrive, use, log):
 
 
 def test_a_client_waits_for_a_connection_up_to_its_timeout(env, log) -> None:
-    client = HttpClient(env, 1, pool_timeout=6)
+    client = HttpClient(env, 1, pool_timeout=6, restarts=False)
     for name, arrive in [("a", 0), ("b", 1), ("c", 2), ("d", 5)]:
         env.process(user(env, client, name, arrive, 5, log))
     env.run()
     assert log == [("a", 0, 0), ("b", 0, 5), ("c", "timeout", 8), ("d", 0, 10)]
     assert client.waiting == 0
+
+
+def test_the_pool_timeout_of_httpx_begins_anew_when_a_connection_comes_free(env, log) -> None:
+    """c has waited for 8 at 10, with a timeout of 6; d's is anew at 10 and ends at 16."""
+    client = HttpClient(env, 1, pool_timeout=6)
+    for name, arrive, use in [("a", 0, 5), ("b", 1, 5), ("c", 2, 9), ("d", 5, 1)]:
+        env.process(user(env, client, name, arrive, use, log))
+    env.run()
+    assert log == [("a", 0, 0), ("b", 0, 5), ("c", 0, 10), ("d", "timeout", 16)]
