@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from fractions import Fraction
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from simulator.analysis.limits import SHORT, is_burst, offered, processes
 from simulator.analysis.resources import held_ns, select
 from simulator.analysis.summary import Summary
 from simulator.engines.contract import IN_FLIGHT, NOT_STARTED
-from simulator.plan import NEVER, Plan
+from simulator.plan import NEVER, Plan, RateLimitKind
 from simulator.report import format
 from simulator.trace import Trace
 
@@ -50,10 +51,31 @@ def bottleneck(plan: Plan, trace: Trace, summary: Summary, keys: Keys | None = N
         return _deadlock(case)
     if summary.total.errors * 2 > summary.total.finished:
         return _failing(case)
+    limited = _rate_limited(case)
+    if limited is not None:
+        return limited
     bound = largest_bound(trace)
     if bound is None or _nothing_limits(trace, summary, bound):
         return _nothing(case, bound)
     return _limited(case, bound)
+
+
+def _rate_limited(case: Case) -> Bottleneck | None:
+    """A rate limit, if most of the waiting is for it or it rejects; it has no slots."""
+    waits = [row for row in case.summary.breakdown if row.kind == "wait"]
+    most = waits[0] if waits and waits[0].share >= 0.1 else None
+    wanted = most.cause if most else case.summary.failures[0][0] if case.summary.failures else ""
+    kind, _, name = wanted.partition(":")
+    if kind not in ("rate limit", "rate_limited"):
+        return None
+    limit = next(service for service in case.plan.services if service.label == name).limits[0]
+    words = format.rate_words(Fraction(*limit.rate))
+    if limit.kind in (RateLimitKind.FIXED_WINDOW, RateLimitKind.SLIDING_WINDOW):
+        words = f"{limit.limit} in {format.duration(limit.window_ns)}"
+    rejected = dict(case.summary.failures).get(f"rate_limited:{name}", 0)
+    what = f"{rejected} of {case.summary.total.requests} rejected" if rejected else None
+    sentence = f"rate limit {name} lets through {words}; {what or _waits(case.summary)}."
+    return _conclude(replace(case, kind="rate limit", label=f"rate limit {name}"), sentence)
 
 
 def _limited(case: Case, bound: Bound) -> Bottleneck:
@@ -67,6 +89,11 @@ def _reason(case: Case, bound: Bound) -> str:
     """The bound where the run was as long; else how busy it was and what waiting adds."""
     run_ns = case.summary.run_ns
     asked = offered(case.trace, bound)
+    if bound.bound_ns > run_ns:
+        return (
+            f"{_product(bound)} = {format.duration(bound.bound_ns)} of work, more than fits "
+            f"into the {format.duration(run_ns)} to the last answer."
+        )
     if asked is None or asked >= 1 or bound.bound_ns >= 0.9 * run_ns:
         return (
             f"{_product(bound)} = {format.duration(bound.bound_ns)} is the bound, "
@@ -152,6 +179,8 @@ def _nothing(case: Case, bound: Bound | None) -> Bottleneck:
         label = _place(case.plan, case.trace.stations[bound.station].label, bound.size)
         busy = format.percent(offered(case.trace, bound))
         sentence = f"nothing is short: the busiest, {label}, is {busy} busy; {_waits(summary)}."
+    elif any(row.kind == "wait" and row.share >= 0.1 for row in summary.breakdown):
+        sentence = f"no resource of limited size; {_waits(summary)}."
     else:
         mean = format.duration(latency.mean_ns)
         sentence = f"nothing: each request takes its own time, {mean} on average."
@@ -187,10 +216,15 @@ def _failing(case: Case) -> Bottleneck:
 
 
 def _failing_otherwise(case: Case, reason: str, count: int) -> Bottleneck:
-    words = reason.replace("_", " ").replace(":", " of ")
+    limited = _rate_limited(case)
+    if limited is not None:
+        return limited
+    words = reason.replace("_", " ").replace(":", " ")
     failed = f"{count} of {case.summary.total.requests} failed: {words}."
     bound = largest_bound(case.trace)
-    found = _conclude(case, failed) if bound is None else _limited(case, bound)
+    if bound is None or _nothing_limits(case.trace, case.summary, bound):
+        return _conclude(replace(case, kind="errors"), failed)
+    found = _limited(case, bound)
     return replace(found, details=(failed, *found.details))
 
 

@@ -38,6 +38,7 @@ _INSIGHTS = {
     ),
     "gil": "threads take turns at the GIL: more threads add no CPU, more processes do.",
     "cores": "all that computes shares {slots}: more threads or workers add no CPU.",
+    "database cores": "queries share {slots} of the database: more connections add none.",
     "pool": (
         "async lets {waiting} wait at once{each}; it does not let more than {queries} run at once."
     ),
@@ -61,7 +62,8 @@ _INSIGHTS = {
     "client": "the HTTP client of a process keeps {slots}: more calls at once wait for one.",
     "service": "the service serves {size} at a time, whoever calls.",
     "accelerator": "a device serves one batch at a time: {size} requests at once in all.",
-    "rate limit": "the service lets through what its limit says, however many ask.",
+    "rate limit": "the limit lets through so many, however many ask: ask less, or negotiate.",
+    "errors": "no resource was short: their cause is what they say.",
     "database": (
         "every worker has its own pool: together they may open {wanted} connections, "
         "the database takes {connections}."
@@ -150,6 +152,8 @@ def variant(case: Case) -> str:
         return "deadlock, taken twice"
     if case.kind == "nothing" and case.most and case.most.share < 0.995:
         return "nothing, much of"
+    if case.label.startswith("database cores"):
+        return "database cores"
     return case.kind if case.kind in _INSIGHTS else "nothing"
 
 

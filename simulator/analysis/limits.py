@@ -43,7 +43,8 @@ def offered(trace: Trace, bound: Bound) -> Fraction | None:
     """Utilisation that the load asks of a station, 1 and more is overload; None for a burst.
 
     Its work over its capacity while requests arrive; who gave up or still waits at the
-    end would have brought the mean work.
+    end would have brought the mean work. What retries add is left out: they end with
+    the overload that causes them.
     """
     if is_burst(trace):
         return None
@@ -51,7 +52,7 @@ def offered(trace: Trace, bound: Bound) -> Fraction | None:
     at = trace.visits.station == bound.station
     unserved = int((at & (trace.visits.granted_ns == NOT_GRANTED)).sum())
     asked = Fraction(bound.bound_ns * (bound.visits + unserved), bound.visits)
-    return asked / span_ns
+    return asked / span_ns * Fraction(len(trace), max(len(trace.attempts), len(trace)))
 
 
 def enough(slots: int, utilisation: Fraction | None) -> int:

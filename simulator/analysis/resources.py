@@ -95,7 +95,9 @@ def _measure(trace: Trace, indices: list[int], start_ns: int, end_ns: int) -> Re
     limited = station.size < UNLIMITED
     size = station.size * len(indices)
     capacity_ns = size * (end_ns - start_ns)
-    held = exact_sum(held_ns(visits, start_ns, end_ns))
+    # Those who share cores are all on them at once: what they have computed counts.
+    shares = station.kind == "cores"
+    held = exact_sum(visits.work_ns if shares else held_ns(visits, start_ns, end_ns))
     queues = (waiting(select(visits, visits.station == i))[1] for i in indices)
     per_request = station.kind in _PER_REQUEST
     waited = _booked_ns(trace, station.cause) if per_request else waited_ns(by_requests)
@@ -109,7 +111,7 @@ def _measure(trace: Trace, indices: list[int], start_ns: int, end_ns: int) -> Re
         size=size if limited else None,
         size_per_process=station.size if limited else None,
         processes=len(indices),
-        busy=float(Fraction(held, capacity_ns)) if limited and capacity_ns else None,
+        busy=min(float(Fraction(held, capacity_ns)), 1.0) if limited and capacity_ns else None,
         queue_max=max((int(queue.max()) for queue in queues if len(queue)), default=0),
         visits=len(by_requests),
         waits_per="request" if per_request else "visit",

@@ -158,7 +158,8 @@ def utilisation_lines(trace: Trace) -> list[Line]:
         granted = select(visits, visits.granted_ns != NOT_GRANTED)
         at, held = steps_of(granted.granted_ns, granted.released_ns)
         if len(at) and station.size < UNLIMITED:
-            lines.append(_mean_line(label, at, held / (station.size * len(indices))))
+            used = np.minimum(held / (station.size * len(indices)), 1.0)
+            lines.append(_mean_line(label, at, used))
         elif station.kind == "event loop":
             never = np.asarray(trace.arrival_ns[:1])
             lines += [Line(label, never, np.zeros(1), 0.0, False)] if len(trace) else []

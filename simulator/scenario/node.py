@@ -118,6 +118,8 @@ def spelled(root: Node, path: str) -> str | None:
     node: Node = root
     keys = list(parts(out))
     for done, part in enumerate(keys, start=1):
+        if isinstance(node, Mapping) and part not in node.entries:
+            return out  # a default
         node = find(node, [part])
         if isinstance(node, Bad) or node.var is None:
             continue

@@ -183,3 +183,45 @@ def test_an_idle_connection_beside_a_queue() -> None:
     rows.request(0, 15)
     rows.visit("pool db", 3, 0, 10, 15)
     assert idle_beside_a_queue(rows.trace(), "pool db")
+
+
+def test_a_rate_limit_that_makes_wait() -> None:
+    text = """\
+load: {rate: 20/s, arrivals: constant, for: 10s}
+services: {pay: {time: 50ms, rate_limit: {kind: token_bucket, rate: 10/s, burst: 5, over: wait}}}
+routes: {a: {handler: async def, steps: [{call: pay}]}}
+"""
+    _, found = answer(text)
+    assert found.sentence == (
+        "rate limit pay lets through 10/s; waits add 4.584s to a mean of 4.634s."
+    )
+    assert (found.kind, found.override) == ("rate limit", None)
+    _, found = answer(text, "services.pay.rate_limit.over=reject")
+    assert found.sentence == "rate limit pay lets through 10/s; 96 of 200 rejected."
+
+
+def test_work_that_clients_left_behind_is_more_than_fits() -> None:
+    text = """\
+load: {rate: 10/s, arrivals: constant, for: 10s}
+client: {timeout: 500ms, retries: {max: 2, backoff: 100ms}}
+pools: {db: {size: 1}}
+routes: {a: {handler: async def, steps: [{query: db, time: 200ms}]}}
+"""
+    _, found = answer(text)
+    assert "of work, more than fits into the" in found.sentence
+    assert found.details[0].endswith("failed: client timeout.")
+    # 10/s × 200 ms are 2 connections at work, however many retries the overload brings.
+    assert found.override is not None
+    assert answer(text, found.override)[0].total.errors == 0
+
+
+def test_shared_cores_are_never_more_than_busy() -> None:
+    text = """\
+load: {rate: 90/s, for: 20s}
+server: {preset: fastapi, workers: 4, cores: 1}
+routes: {a: {handler: async def, steps: [{cpu: 10ms}]}}
+"""
+    summary, found = answer(text)
+    cores = next(row for row in summary.resources if row.label == "cores")
+    assert cores.busy == pytest.approx(0.9, abs=0.03)
+    assert (found.kind, found.override) == ("cores", "server.cores=2")
