@@ -125,5 +125,6 @@ LOAD = Section(
         "How long after the last arrival requests in flight may end; default 30s.",
     ),
     expected="a load",
+    synonyms={"duration": "for", "count": "requests", "rps": "rate", "vus": "users"},
 )  # fmt: skip
 LOADS = OneOrMore(LOAD, expected="a load such as {requests: 1000, at: once}, or a list of them")

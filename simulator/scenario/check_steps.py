@@ -94,7 +94,10 @@ class _Walk:
     def _call(self, step: Document, path: str, around: _Around) -> None:
         self.queues = True
         self._known(step["call"], f"{path}.call", "service", self._services)
-        check_retries(step["retries"], f"{path}.retries", self._report)
+        services = {} if self._services is BAD else self._services
+        service = services.get(step["call"], BAD)
+        if service is BAD or step["retries"] != service["retries"]:
+            check_retries(step["retries"], f"{path}.retries", self._report)
 
     def _predict(self, step: Document, path: str, around: _Around) -> None:
         self._device(step["predict"], f"{path}.predict", "continuous", "did you mean generate?")

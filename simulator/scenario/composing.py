@@ -9,7 +9,7 @@ from pathlib import Path
 
 from simulator.scenario.language import SCENARIO
 from simulator.scenario.node import Bad, Mapping, Node, Scalar, Sequence, place, shown
-from simulator.scenario.problem import Mark, Problems, nearest
+from simulator.scenario.problem import Mark, Problems, closest, nearest
 from simulator.scenario.sections import Named
 from simulator.scenario.source import DEPTH_MAX, parse, read_text
 
@@ -104,7 +104,8 @@ def _override(root: Node, override: str, problems: Problems) -> Node:
         found = Problems()
         value = _moved(parse(text, mark.source, found), mark)
         for problem in found:
-            problems.add(mark, problem.message, problem.hint)
+            hint = "put the value in quotes" if "not valid YAML" in problem.message else ""
+            problems.add(mark, problem.message, problem.hint or hint)
     if isinstance(root, Bad):
         return root
     return _put(root, path, [], value, mark, problems)
@@ -194,7 +195,6 @@ class _Substitution:
     def __init__(self, root: Node, used: set[str], problems: Problems) -> None:
         self._problems = problems
         self._used = used
-        self._unknown = False
         self._nodes = 0
         node = root.entries.get("vars") if isinstance(root, Mapping) else None
         self._vars = dict(node.entries) if isinstance(node, Mapping) else {}
@@ -211,7 +211,7 @@ class _Substitution:
             for key, node in root.entries.items()
         }
         for name, node in self._vars.items():
-            if name not in self._used and not self._unknown:
+            if name not in self._used:
                 what = f"vars.{name[:40]}: used nowhere, expected '${{{name[:40]}}}' somewhere"
                 self._problems.add(node.key or node.mark, what)
         return Mapping(root.mark, entries, root.key)
@@ -237,7 +237,7 @@ class _Substitution:
         for name in unknown:
             what = f"unknown var '{name[:40]}', expected one of `vars`"
             self._problems.add(node.mark, what, nearest(name, self._vars, cutoff=0.5))
-            self._unknown = True
+            self._used.add(closest(name, self._vars, cutoff=0.5))  # it was probably meant
         if unknown or not names:
             if not names:
                 self._problems.add(node.mark, f"{shown(node)} has no name, expected '${{name}}'")

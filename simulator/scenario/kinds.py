@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Any, Final
 
@@ -102,8 +102,9 @@ class Matching(Text):
 class Choice(Kind):
     """One of a few words."""
 
-    def __init__(self, *words: str) -> None:
+    def __init__(self, *words: str, hints: Mapping[str, str] | None = None) -> None:
         self.words = words
+        self.hints = hints or {}
         self.expected = " or ".join(words) if len(words) < 3 else f"one of: {', '.join(words)}"
 
     def _read(self, node: Node, path: str, problems: Problems) -> Any:
@@ -111,6 +112,9 @@ class Choice(Kind):
             return node.value
         if not isinstance(node, Scalar) or node.value is None:
             return self.mistaken(node, path, problems)
+        hint = self.hints.get(node.text, "")
+        if hint:
+            return self.wrong(node, path, problems, f"unknown {shown(node)}", hint)
         hint = nearest(node.text, self.words)
         what = f"unknown {shown(node)}, expected {self.expected}"
         return self.wrong(node, path, problems, what, hint if hint.startswith("did") else "")

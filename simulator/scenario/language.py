@@ -74,8 +74,22 @@ class _Anything(Kind):
 
 OVERHEAD_FIELDS = tuple(Field(name, Duration(), doc, "0s") for name, (_, doc) in OVERHEADS.items())
 
+_SERVER_HINTS = {
+    "uvicorn": "uvicorn is what preset: fastapi runs on",
+    "starlette": "did you mean fastapi, which is the same server?",
+    "gunicorn": "did you mean flask (its sync workers) or django (its gthread workers)?",
+}
+_POOL_HINTS = {
+    "psycopg2": "psycopg2 is a driver: preset: sqlalchemy, driver: blocking",
+}
+
 SERVER = Section(
-    Field("preset", Choice(*SERVERS), "Documented defaults of a real server.", "fastapi"),
+    Field(
+        "preset",
+        Choice(*SERVERS, hints=_SERVER_HINTS),
+        "Documented defaults of a real server.",
+        "fastapi",
+    ),
     Field(
         "kind",
         Choice("sync", "threads", "asgi"),
@@ -173,7 +187,12 @@ SERVER = Section(
 )
 
 POOL = Section(
-    Field("preset", Choice(*POOLS), "Documented defaults of a real pool.", "asyncpg"),
+    Field(
+        "preset",
+        Choice(*POOLS, hints=_POOL_HINTS),
+        "Documented defaults of a real pool.",
+        "asyncpg",
+    ),
     Field("size", _SLOTS, "Connections kept by each worker process."),
     Field("overflow", _SLOTS, "Connections beyond size, closed after use."),
     Field("min", _SLOTS, "Connections opened when the process starts; 0 grows on demand."),
@@ -190,6 +209,14 @@ POOL = Section(
     ),
     Field("database", Name("database"), "The database whose connection limit applies."),
     expected="a pool",
+    synonyms={
+        "pool_size": "size",
+        "max_size": "size",
+        "min_size": "min",
+        "max_overflow": "overflow",
+        "pool_timeout": "acquire_timeout",
+        "timeout": "acquire_timeout",
+    },
 )
 
 DATABASE = Section(

@@ -70,19 +70,19 @@ class Problems:
             raise ScenarioError(sorted(self._found, key=lambda p: self._found[p].order))
 
 
-def closest(word: str, known: Iterable[str]) -> str:
+def closest(word: str, known: Iterable[str], *, cutoff: float = 0.7) -> str:
     """The known word that is most like this one; "" where none is like it."""
     from difflib import get_close_matches
 
     words = list(known)
     swapped = [other for other in words if sorted(other) == sorted(word)]
-    return next(iter(swapped or get_close_matches(word[:80], words, n=1, cutoff=0.7)), "")
+    return next(iter(swapped or get_close_matches(word[:80], words, n=1, cutoff=cutoff)), "")
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
+def nearest(word: str, known: Iterable[str], *, cutoff: float = 0.7) -> str:
     """A hint: the known word that is most like this one, or all of them."""
     words = list(known)
-    close = closest(word, words)
+    close = closest(word, words, cutoff=cutoff)
     if close:
         return f"did you mean '{close}'?"
     return f"expected one of: {', '.join(words)}" if words else "there is none"

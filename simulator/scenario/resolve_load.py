@@ -47,8 +47,8 @@ def _load(given: Any, path: str, report: Report, folder: Path, routes: list[str]
     ways = [way for way in _KEYS if way in given]
     if len(ways) > 1:
         names = " and ".join(f"'{way}'" for way in ways)
-        count = "both " if len(ways) == 2 else ""
-        report(path, f"{count}{names}, expected one of the {len(ways) if not count else 'two'}")
+        both, of = ("both ", "the two") if len(ways) == 2 else ("", "them")
+        report(path, f"{both}{names}, expected one of {of}")
         return BAD
     if not ways:
         report(path, "no way to arrive, expected 'at: once', a 'rate', 'stages', 'users' or a "

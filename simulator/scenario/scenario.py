@@ -14,7 +14,7 @@ from simulator.scenario.kinds import BAD
 from simulator.scenario.language import SCENARIO
 from simulator.scenario.lower import lower
 from simulator.scenario.node import Mapping, Node, find, parts, place, spelled
-from simulator.scenario.problem import Problems
+from simulator.scenario.problem import Mark, Problems
 from simulator.scenario.report import Report
 from simulator.scenario.resolve import Document, resolve
 from simulator.scenario.source import read_text
@@ -69,6 +69,8 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Scenario:
     """
     problems = Problems()
     text = read_text(Path(path), str(path), problems)
+    if text is None:
+        problems = _with_example(Path(path), problems)
     problems.raise_if_any()
     assert text is not None
     return loads(text, overrides, path=str(path))
@@ -110,6 +112,17 @@ def loads(text: str, overrides: Sequence[str] = (), *, path: str = "<text>") -> 
         sweep=sweep,
         root=root,
     )
+
+
+def _with_example(path: Path, problems: Problems) -> Problems:
+    """The problem of a file that isn't there, with a hint where an example has its name."""
+    from simulator.scenario.examples import examples
+
+    if path.exists() or path.stem not in {name for name, _, _ in examples()}:
+        return problems
+    hinted, hint = Problems(), f"sim examples {path.stem} > {path.stem}.yaml writes the example"
+    hinted.add(Mark(str(path)), problems.only().message, hint)
+    return hinted
 
 
 def _without_vars(root: Node) -> Node:

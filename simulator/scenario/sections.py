@@ -38,8 +38,14 @@ class Field:
 class Section(Kind):
     """A mapping with known keys."""
 
-    def __init__(self, *fields: Field, expected: str = "a mapping") -> None:
+    def __init__(
+        self,
+        *fields: Field,
+        expected: str = "a mapping",
+        synonyms: MappingType[str, str] | None = None,
+    ) -> None:
         self.fields = {field.name: field for field in fields}
+        self.synonyms = synonyms or {}
         self.expected = f"{expected} with the keys {', '.join(self.fields)}"
         if not fields:
             self.expected = expected
@@ -48,11 +54,13 @@ class Section(Kind):
         if not isinstance(node, Mapping):
             return self.mistaken(node, path, problems)
         rest = {k: child for k, child in node.entries.items() if k not in self.fields}
-        meant = report_unknown(rest, self.fields, path, problems)
+        meant = report_unknown(rest, self.fields, path, problems, self.synonyms)
         out = {}
         for name, field in self.fields.items():
             child = node.entries.get(name)
             inner = f"{path}.{name}" if path else name
+            if child is not None and field.default is not REQUIRED and _removed(child):
+                child = None
             if child is not None:
                 out[name] = field.kind.read(child, inner, problems)
             elif name in meant:
@@ -87,8 +95,11 @@ class Named(Kind):
             return self.mistaken(node, path, problems)
         out = {}
         for name, child in node.entries.items():
+            if _removed(child):
+                continue
+            entry = self.entry.read(child, f"{path}.{name[:40]}", problems)
             if re.search(self.names, name) and not name.endswith("\n"):
-                out[name] = self.entry.read(child, f"{path}.{name}", problems)
+                out[name] = entry
             else:
                 what = f"{name[:40]!r} is not a name, expected letters, digits, _ and -"
                 self.wrong(child, path, problems, what)
@@ -212,16 +223,32 @@ class Lazy(Kind):
         return {"$ref": f"#/$defs/{self.name}"}
 
 
+def _removed(node: Node) -> bool:
+    """Whether an override ``KEY=null`` takes the key away."""
+    if not isinstance(node, Scalar) or node.value is not None or not node.text:
+        return False
+    return node.mark.source.startswith("override ")
+
+
 def report_unknown(
-    rest: MappingType[str, Node], known: MappingType[str, Any], path: str, problems: Problems
+    rest: MappingType[str, Node],
+    known: MappingType[str, Any],
+    path: str,
+    problems: Problems,
+    synonyms: MappingType[str, str] | None = None,
 ) -> set[str]:
-    """The known keys that were probably meant, after reporting each key that is left over."""
+    """The known keys that were probably meant, after reporting each key that is left over.
+
+    ``synonyms`` are words of other tools and the key that they stand for.
+    """
     meant = set()
     for name, node in rest.items():
-        meant.add(closest(name, known))
+        synonym = (synonyms or {}).get(name, "")
+        meant.add(synonym or closest(name, known))
         where = f"{path}: " if path else ""
         mark = node.key or place(node)
         hint = nearest(name, known) if known else "expected none"
+        hint = f"did you mean '{synonym}'?" if synonym else hint
         problems.add(mark, f"{where}unknown key '{name[:40]}'", hint)
     return meant
 

@@ -95,7 +95,8 @@ class _Builder:
         except _Stop:
             return Bad(Mark(self._source))
         except _NotYaml as error:
-            self._problems.add(Mark(self._source, error.line, error.column), str(error))
+            hint = _unquoted(text, error.line, error.column)
+            self._problems.add(Mark(self._source, error.line, error.column), str(error), hint)
             return Bad(Mark(self._source))
         if self._root is None or (isinstance(self._root, Scalar) and self._root.text == ""):
             self._problems.add(
@@ -215,6 +216,17 @@ class _Builder:
             return
         node.key = mark
         parent.entries[key] = node
+
+
+def _unquoted(text: str, line: int, column: int) -> str:
+    """A hint where a var before this place, or on its line, stands without quotes."""
+    lines = text.splitlines()
+    there = lines[line - 1][:column] if line <= len(lines) else ""
+    found = re.search(r"(?<!['\"])\$\{?([A-Za-z_][A-Za-z0-9_-]*)?$", there.rstrip())
+    if found is None:
+        return ""
+    name = re.match(r"\{?([A-Za-z_][A-Za-z0-9_-]*)", lines[line - 1][found.start() + 1 :])
+    return f"put it in quotes: '${{{name[1] if name else 'name'}}}'"
 
 
 class _NotYaml(Exception):

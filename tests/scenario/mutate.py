@@ -21,6 +21,8 @@ _PLAIN = """
 ~ null true no .inf .nan -1 0 1e400 5 5s -5s 0s 1:30 10k 0x1F 010 << ${pool} *a &a !!int !x
 | > --- ... %YAML : - ? [ ] { } , # ' @ ` [] {} [[]] . .. none once poisson sync threads asgi
 asyncpg def async time await block cpu query with do lock gather to_thread exp mix uniform
+call predict generate stream broadcast retries backoff max table base gamma zipf geometric kept
+services accelerators faults client locks users stages trace shared serializable 5/s 1% 64KiB
 empirical extends vars steps.yaml /dev/null é ∞
 """
 WORDS = [

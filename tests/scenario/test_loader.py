@@ -65,7 +65,8 @@ def test_override_with_an_equals_sign_in_its_value() -> None:
         ("routes.get_user.steps.time=1s", "routes.get_user.steps is a list, expected an index "
          "such as routes.get_user.steps[0]"),
         ("pools[0]=1", "pools is not a list, expected a key"),
-        ("seed={", "not valid YAML: expected the node content, but found '<stream end>'"),
+        ("seed={", "not valid YAML: expected the node content, but found '<stream end>', "
+         "put the value in quotes"),
     ],
 )  # fmt: skip
 def test_wrong_override(override: str, message: str) -> None:
@@ -146,3 +147,29 @@ def test_error_in_the_extended_file_is_shown_there(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("extends: base.yaml\nseed: 1\n")
     with pytest.raises(ScenarioError, match=r"base\.yaml:3:14: error: pools\.db\.size: five is"):
         load(tmp_path / "a.yaml")
+
+
+def test_override_with_null_takes_an_optional_key_away() -> None:
+    scenario = loads(BASE, ["pools.db.size=null", "server.workers=null"], path="a.yaml")
+    assert scenario.plan.pools[0].size == 10
+    assert messages(BASE, "routes.get_user.handler=null") == [
+        "override routes.get_user.handler=null: error: routes.get_user.handler: nothing given, "
+        "expected def or async def"
+    ]
+
+
+def test_a_var_that_only_an_override_orphaned_is_no_error() -> None:
+    text = BASE.replace("size: 50", "size: '${n}'") + "vars: {n: 50}\n"
+    assert loads(text, ["pools.db.size=3"]).plan.pools[0].size == 3
+    assert messages(text.replace("{n: 50}", "{n: 50, m: 3}"), "pools.db.size=3") == [
+        "a.yaml:10:15: error: vars.m: used nowhere, expected '${m}' somewhere"
+    ]
+
+
+def test_name_of_an_example_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ScenarioError) as raised:
+        load(tmp_path / "1000req.yaml")
+    assert str(raised.value).endswith(
+        "1000req.yaml: error: cannot be read: No such file or directory, expected a YAML file, "
+        "sim examples 1000req > 1000req.yaml writes the example"
+    )
