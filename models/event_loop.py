@@ -58,6 +58,7 @@ class EventLoop:
         self._soon: deque[simpy.Event] = deque()
         self._polled: deque[simpy.Event] = deque()
         self._takes = 1  # of the GIL, by the next turn
+        self._takes = 1  # of the GIL, by the next turn
         self.gil_waited = (0, 0)
         """From when to when the turn under way waited for the GIL."""
 
