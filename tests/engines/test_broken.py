@@ -253,8 +253,8 @@ def test_a_loop_that_forgets_its_turns_is_found(monkeypatch: pytest.MonkeyPatch)
     workload = Workload.scripted(case, arrival=[0, 0, 0], times=times)
     ref = run(case, workload)
 
-    def one_queue(self: EventLoop, *, soon: bool = False) -> Any:
-        return original_enter(self, soon=False)
+    def one_queue(self: EventLoop, *, soon: bool = False, reads: bool = False) -> Any:
+        return original_enter(self, soon=False, reads=reads)
 
     original_enter = EventLoop.enter
     monkeypatch.setattr(EventLoop, "enter", one_queue)
