@@ -213,7 +213,8 @@ def test_the_first_token_comes_at_the_end_of_the_first_step(env) -> None:
     assert seen == [10] and env.now == 30
 
 
-# Against formulas: n = 60,000, seed 0; 4 % is some three standard errors at these loads.
+# Against formulas, n = 60,000: the tolerance is three standard errors of ten other seeds, so
+# that a right model fails with 3 seeds of 1000; these are fixed.
 
 
 def mean_response(env, batcher, per_second: float) -> float:
@@ -242,14 +243,14 @@ def test_bulk_service_b5(env) -> None:
     steps.time(1)  # so that the arrivals draw from a stream of another name
     draw = Workload(plan(steps, load=burst(1)), seed=1).time(time)
     batcher = Batcher(env, lambda number, size: draw(number), 5)
-    assert mean_response(env, batcher, 3.0) == pytest.approx(2.590758, rel=0.04)
+    assert mean_response(env, batcher, 3.0) == pytest.approx(2.590758, rel=0.05)
 
 
 def test_gpu_linear_batch_slow(env) -> None:
     batcher = Batcher(env, lambda number, size: (2 + size) * SECOND, 2**31)
-    assert mean_response(env, batcher, 0.5) == pytest.approx(7.499313, rel=0.04)
+    assert mean_response(env, batcher, 0.5) == pytest.approx(7.499313, rel=0.025)
 
 
 def test_gpu_linear_batch_10_ms_cap_3(env) -> None:
     batcher = Batcher(env, lambda number, size: (10 + size) * SECOND // 1000, 3)
-    assert mean_response(env, batcher, 200.0) == pytest.approx(0.03054016, rel=0.04)
+    assert mean_response(env, batcher, 200.0) == pytest.approx(0.03054016, rel=0.085)

@@ -78,8 +78,8 @@ def test_a_rate_that_is_no_whole_number_of_ns_does_not_drift(env) -> None:
 def test_a_leaky_bucket_is_a_queue_with_fixed_service(env) -> None:
     """leaky-bucket-poisson: 8/s through 10/s waits 0.2 s on average (M/D/1).
 
-    n = 20,000, seed 0; the waits are correlated, so the tolerance of 10 % is some three
-    standard errors. The recursion beside it is exact.
+    n = 20,000; 18 % is three standard errors of ten other seeds, so that a right model fails
+    with 3 seeds of 1000; this one is fixed. The recursion beside it is exact.
     """
     steps = Steps()
     gap = steps.time(Exponential(SECOND / 8))
@@ -97,7 +97,7 @@ def test_a_leaky_bucket_is_a_queue_with_fixed_service(env) -> None:
         free = through + SECOND // 10
     assert at == expected
     mean = sum(a - b for a, b in zip(expected, arrivals, strict=True)) / len(at) / SECOND
-    assert mean == pytest.approx(0.2, rel=0.1)
+    assert mean == pytest.approx(0.2, rel=0.18)
 
 
 def test_a_fixed_window_lets_twice_its_limit_through_around_its_border(env) -> None:
