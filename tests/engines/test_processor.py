@@ -221,5 +221,5 @@ def test_a_light_route_beside_a_burner_waits_an_interval_for_each_take_of_the_gi
 
 
 def test_four_burners_make_it_wait_for_their_turns_too() -> None:
-    """FIELD: k = 4: measured mean 54–59, its model 62 ms; n about 400, wide tolerance."""
-    assert light_beside_burners(4, 100, UNLIMITED).mean() == pytest.approx(60, rel=0.25)
+    """FIELD: k = 4: measured mean 54–59 ms, its model 62; n about 400, turns are drawn."""
+    assert light_beside_burners(4, 100, UNLIMITED).mean() == pytest.approx(56, rel=0.25)
