@@ -183,7 +183,7 @@ class Recorder:
         self._rows.append(
             (task.request, task.route, task.process, task.arrival, finish, outcome, first_byte)
         )
-        self._ledgers.append(task.spent)
+        self._ledgers.append(list(task.spent))  # work left behind goes on booking
 
     def _stuck(self) -> tuple[Stuck, ...]:
         out = []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import simpy
+
 from models import two_choices
 from models.clock import Steps, grant
 from simulator.engines import contract
@@ -12,12 +14,14 @@ from simulator.engines.contract import (
     LIMIT_CONCURRENCY,
     OK,
     PHASE_ARRIVAL,
+    PHASE_TIMER,
+    WORKER_TIMEOUT,
 )
 from simulator.engines.failed import Failed
 from simulator.engines.steps import StepRunner
 from simulator.engines.task import Task
 from simulator.engines.wiring import Process
-from simulator.plan import UNLIMITED, Accept, Balancer, ServerKind, Step, Stream
+from simulator.plan import NEVER, UNLIMITED, Accept, Balancer, ServerKind, Step, Stream
 
 SYN_RETRIES_S = (1, 2, 4, 8, 16, 32)
 """Linux waits so long before it sends a dropped SYN again (tcp_syn_retries = 6) …"""
@@ -140,7 +144,10 @@ class Servers:
         task.book(ACCEPT_QUEUE)
         task.granted(visit, slot)
         task.process = task.instance * self.plan.server.workers + slot
-        outcome = yield from self._handle(task)
+        if self.plan.server.timeout_ns < NEVER:
+            outcome = yield from self._watched(task)
+        else:
+            outcome = yield from self._handle(task)
         self._finish(task, outcome)
         yield from self._after(task)
         linger_ns = min(self.plan.client.close_delay_ns, LINGER_MAX_NS)
@@ -148,6 +155,25 @@ class Servers:
             yield self.clock.at(linger_ns, task.key(contract.PHASE_END))
         task.released(visit)
         workers.release(slot)
+
+    def _watched(self, task: Task) -> Steps:
+        """Run the handler in a worker that is killed when it is busy for too long.
+
+        What runs elsewhere by then, such as a query, runs to its end; no step comes after it.
+        """
+        over = simpy.Event(self.clock)
+        timer = self.clock.at(self.plan.server.timeout_ns, task.key(PHASE_TIMER))
+        timer.callbacks.append(lambda _: None if over.triggered else grant(over, WORKER_TIMEOUT))
+        self.clock.start(self._until_killed(task, over))
+        outcome = yield over
+        if outcome == WORKER_TIMEOUT:
+            task.spent, task.mark, task.killed = task.so_far(), self.clock.now, True
+        return outcome
+
+    def _until_killed(self, task: Task, over: simpy.Event) -> Steps:
+        outcome = yield from self._handle(task)
+        if not over.triggered:
+            grant(over, outcome)
 
     def _in_server_thread(self, task: Task) -> Steps:
         process = self._accept(task)

@@ -173,6 +173,8 @@ class StepRunner:
     def run(self, task: Task, steps: tuple[Step, ...]) -> Steps:
         for step in steps:
             yield from self.steps[type(step)](task, step)
+            if task.killed:
+                raise Failed(contract.WORKER_TIMEOUT)
 
     def _cpu(self, task: Task, step: Cpu) -> Steps:
         work = self.draw(task, step.time)

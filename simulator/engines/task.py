@@ -51,6 +51,7 @@ class Task(Owner):
         "first_byte",
         "instance",
         "is_request",
+        "killed",
         "loop_granted",
         "loop_queued",
         "loop_waited",
@@ -87,6 +88,7 @@ class Task(Owner):
         self.answer: simpy.Event | None = None  # for the client who waits for this attempt
         self.is_request = branch == 0 and attempt == 0  # not an attempt, not a branch of it
         self.abandoned = False  # its client has left
+        self.killed = False  # its worker process was killed
         self.open: list[Visit] = []
         self.transactions: list[OpenTransaction] = []  # the innermost last
         self.loop_queued = NOT_GRANTED

@@ -28,6 +28,23 @@ def finished(trace: Trace) -> list[float]:
     return (trace.finish_ns / MS).tolist()
 
 
+def test_a_sync_worker_that_is_busy_for_too_long_is_killed() -> None:
+    """gunicorn: the request fails at the timeout, a new worker takes the next one."""
+    steps = Steps(on_loop=False)
+    work = (steps.block(4 * MS), steps.query(0, 10 * MS), steps.block(MS))
+    case = plan(steps, *work, load=burst(3), kind=ServerKind.SYNC, pools=(pool(2),))
+    case = changed(case, server={"timeout_ns": 9 * MS})
+    trace = traced(case, t1=[10, 2, 10])
+    assert [trace.outcomes[i] for i in trace.outcome] == [
+        "worker_timeout",
+        "ok",
+        "worker_timeout",
+    ]
+    assert finished(trace) == [9, 16, 25]
+    # Its query ran on to 14, and nothing came after it; 1 took the other connection at 13.
+    assert (trace.visits.released_ns[trace.visits.request == 0] // MS).tolist() == [9, 14]
+
+
 def test_each_instance_has_its_own_workers_and_pools() -> None:
     steps = Steps()
     case = plan(steps, steps.query(0, 10 * MS), load=burst(8), workers=2, pools=(pool(1),))
