@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -116,14 +116,22 @@ def slot_bars(trace: Trace, label: str, shown: Window) -> Bars:
 
 
 def request_bars(trace: Trace, label: str, shown: Window) -> Bars:
-    """The waits and holds of requests in a window, a row for each in order of arrival."""
-    visits = _holds(trace, label)
+    """The waits and holds of requests in a window, a row for each in order of arrival.
+
+    Who gave up, or waits for ever, has a wait without a hold.
+    """
+    indices = [i for i, station in enumerate(trace.stations) if station.label == label]
+    visits = _visits_of(trace, indices)
+    visits = select(visits, (visits.request >= 0) & (visits.released_ns > visits.queued_ns))
+    granted = visits.granted_ns != NOT_GRANTED
+    visits = replace(visits, granted_ns=np.where(granted, visits.granted_ns, visits.released_ns))
     wave = _wave(visits)
     seen = np.flatnonzero(_seen(visits.queued_ns, visits.released_ns, shown))
     requests, rows = np.unique(visits.request[seen], return_inverse=True)
     lane = np.zeros(len(visits), dtype=np.int64)
     lane[seen] = rows
-    return _bars("request", visits, lane, wave, seen, len(requests))
+    bars = _bars("request", visits, lane, wave, seen, len(requests))
+    return replace(bars, of=int((granted & (visits.released_ns > visits.granted_ns)).sum()))
 
 
 def stay_bars(trace: Trace) -> Bars:

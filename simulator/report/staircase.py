@@ -144,7 +144,7 @@ def _title(
     if label is None:
         return f"{served(total)}, held up by no resource: {last}"
     slots, verb = _slots(trace, label)
-    if window.whole and bars.by == "slot" and _even(bars):
+    if bars.by == "slot" and is_burst(trace) and _even(bars):
         return f"{slots} {verb} {served(total)} in {int(bars.wave.max()) + 1} waves: {last}"
     holds = f" with {format.count(bars.of, 'hold')}" if bars.of != total.ok else ""
     return f"{slots} {verb} {served(total)}{holds}: {last}"

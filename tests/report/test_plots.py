@@ -14,6 +14,7 @@ from simulator.analysis.summary import summarize
 from simulator.engines import contract
 from simulator.plan import Plan
 from simulator.report import plots
+from simulator.report.staircase import staircase
 from simulator.trace import Trace
 from tests.analysis.handmade import Rows, asgi, burst, plan, pool
 from tests.plans import database, route
@@ -30,7 +31,7 @@ def titles(small: Plan, trace: Trace) -> list[str]:
     summary = summarize(small, trace)
     found = bottleneck(small, trace, summary)
     draws: list[Callable[[Figure], None]] = [
-        lambda figure: plots.staircase(figure, trace, summary, found),
+        lambda figure: staircase(figure, trace, summary, found),
         lambda figure: plots.percentiles(figure, summary),
         lambda figure: plots.ecdf(figure, summary),
         lambda figure: plots.timeline(figure, trace, summary),
@@ -139,7 +140,7 @@ def test_a_burst_has_a_row_per_request_above_a_lane_per_slot() -> None:
     trace = burst(small, 60, size=3)
     summary = summarize(small, trace)
     figure = Figure()
-    plots.staircase(figure, trace, summary, bottleneck(small, trace, summary))
+    staircase(figure, trace, summary, bottleneck(small, trace, summary))
     top, below = figure.axes
     assert (top.get_ylabel(), top.get_ylim()) == ("request (grey: waiting)", (59.5, -0.5))
     assert (below.get_ylabel(), below.get_ylim()) == ("connection of pool db", (2.5, -0.5))

@@ -49,6 +49,17 @@ def test_a_request_that_holds_twice_has_one_row() -> None:
     assert (bars.lane.tolist(), bars.lanes) == ([0, 0, 1, 1], 2)
 
 
+def test_who_gave_up_has_a_wait_without_a_hold() -> None:
+    rows = Rows(plan(pools=(pool(1, timeout_ns=3 * S),)))
+    rows.request(0, 5)
+    rows.request(0, 3, outcome=1 + 2)
+    rows.visit("pool db", 0, 0, 0, 5)
+    rows.visit("pool db", 1, 0, None, 3)
+    bars = series.request_bars(rows.trace(), "pool db", shown(rows.trace()))
+    assert (bars.lane.tolist(), bars.of) == ([0, 1], 1)
+    assert (bars.wait_ns[1], bars.begin_ns[1], bars.end_ns[1]) == (0, 3 * S, 3 * S)
+
+
 def test_bars_too_thin_to_be_seen_are_shown_in_the_busiest_window() -> None:
     """1 ms of 1000 s is a thousandth of a pixel; the window is 207 holds, rounded down."""
     rows = Rows(plan(pools=(pool(1),)))
