@@ -15,18 +15,22 @@ import numpy as np
 import pytest
 
 from simulator.distributions import (
+    Chance,
     Constant,
     Distribution,
     Empirical,
     Erlang,
     Exponential,
     Gamma,
+    Geometric,
     Hyperexponential,
     Lognormal,
     Mixture,
     Normal,
     Pareto,
     Uniform,
+    UniformKey,
+    ZipfKey,
 )
 from simulator.plan import TimeStream
 from simulator.workload import BLOCK, Workload
@@ -119,6 +123,17 @@ CASES: dict[str, tuple[Distribution, float, float, list[tuple[float, float]]]] =
         98.5 * MS,
         [(20 * MS, 0.99)],
     ),
+    # Rows, counts and chances: plain numbers, not ns.
+    "uniform rows": (UniformKey(10), 4.5, math.sqrt(8.25), [(0.5, 0.1), (3.5, 0.4)]),
+    "zipf rows, weights 6 3 2": (
+        ZipfKey(3, 1.0),
+        7 / 11,
+        math.sqrt(1 - 49 / 121),
+        [(0.5, 6 / 11), (1.5, 9 / 11)],
+    ),
+    "geometric": (Geometric(4.0), 4, math.sqrt(12), [(1.5, 0.25), (2.5, 0.4375)]),
+    "geometric of one": (Geometric(1.0), 1, 0, [(1.5, 1), (0.5, 0)]),
+    "chance": (Chance(0.01), 0.01, math.sqrt(0.0099), [(0.5, 0.99)]),
 }
 
 
@@ -136,7 +151,9 @@ def test_mean_and_quantiles(name: str) -> None:
     assert sample.dtype == np.int64 and (sample >= 0).all()
     if not math.isnan(mean):
         assert distribution.mean_ns == pytest.approx(mean, rel=1e-12)
-        assert sample.mean() == pytest.approx(mean, abs=5 * sd / math.sqrt(N) + 0.5)
+        # Times are rounded to whole ns; plain numbers are whole as drawn.
+        rounding = 0.5 if mean > MS else 0
+        assert sample.mean() == pytest.approx(mean, abs=5 * sd / math.sqrt(N) + rounding)
     if sd and name != "lognormal":
         # The share of a sample's own deviation is looser: heavy tails converge slowly.
         assert sample.std() == pytest.approx(sd, rel=0.05)

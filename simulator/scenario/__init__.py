@@ -1,7 +1,8 @@
 """The language: YAML with positions -> ``Scenario`` -> ``Plan``."""
 
-from simulator.scenario.examples import examples
-from simulator.scenario.findings import Finding, findings
+from simulator.scenario.examples import examples, templates
+from simulator.scenario.finding import Finding
+from simulator.scenario.findings import findings
 from simulator.scenario.problem import Problem, ScenarioError
 from simulator.scenario.rules import Rule, rule, rules
 from simulator.scenario.scenario import Scenario, load, loads
@@ -23,4 +24,5 @@ __all__ = [
     "loads",
     "rule",
     "rules",
+    "templates",
 ]

@@ -6,11 +6,12 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from simulator.plan import Accept, LoadKind, Plan, ServerKind
+from simulator.distributions import ZipfKey
+from simulator.plan import Accelerator, Accept, LoadKind, Plan, ServerKind
 from simulator.scenario.blocks import mean_ns, means
 from simulator.scenario.resolve import Document
 
-SHARED = ("lock", "service", "database cores")
+SHARED = ("lock", "service", "rate limit", "accelerator", "database cores")
 """Resources of which there is one for all processes and instances."""
 
 
@@ -47,9 +48,23 @@ def uses(document: Document, plan: Plan) -> list[Use]:
                     local = rate
                 rates[resource] += local  # type: ignore[assignment]
                 busy_ns[resource] += local * hold_ns  # type: ignore[assignment]
-    sizes = {s.label: s.size for s in plan.stations}
+    sizes = {s.label: s.size for s in plan.stations} | _narrow(plan)
     found = [Use(r, rates[r], busy_ns[r] / rates[r], sizes[r]) for r in rates if r in sizes]
     return sorted(found, key=lambda use: -use.utilisation)
+
+
+def _narrow(plan: Plan) -> dict[str, int]:
+    """Stations whose size is not what they serve at once: rows picked unevenly, rate limits."""
+    sizes = {f"rate limit {s.label}": 1 for s in plan.services if s.limits and s.limits[0].waits}
+    for lock in plan.locks:
+        pick = plan.streams[lock.pick].distribution if lock.pick >= 0 else None
+        if pick is None:
+            sizes[f"lock {lock.label}"] = 1
+        elif isinstance(pick, ZipfKey):
+            # The row picked most often is full first: its share is 1 / (the sum of weights).
+            weights = sum((i + 1) ** -pick.s for i in range(min(pick.keys, 100_000)))
+            sizes[f"lock {lock.label}"] = max(1, int(weights))
+    return sizes
 
 
 def _rates(plan: Plan) -> list[float]:
@@ -96,7 +111,7 @@ class _Demand:
     ) -> float:
         times = [self._step(step, f"{path}[{i}]", on_loop, held) for i, step in enumerate(steps)]
         for i, step in enumerate(steps):
-            if "lock" in step:
+            if "lock" in step and not step["shared"]:
                 self._add(f"lock {step['lock']}", sum(times[i + 1 :]))
         return sum(times)
 
@@ -113,8 +128,7 @@ class _Demand:
             self._add("threads", took)
             return took
         took = mean_ns(step, path, self._means)
-        if "call" in step:
-            self._add(f"service {step['call']}", took)
+        self._elsewhere(step, path, took)
         computed = self._computed(step, path, took)
         if on_loop:
             free = "await" in step or ("call" in step and not step["blocking"])
@@ -123,6 +137,30 @@ class _Demand:
         if not ("cpu" in step and step["cpu"]["releases_gil"]):
             self._add("gil", computed)
         return took
+
+    def _elsewhere(self, step: Document, path: str, took: float) -> None:
+        """What a step asks of services and accelerators."""
+        if "call" in step:
+            name = step["call"]
+            self._add(f"service {name}", took)
+            limits = next(s.limits for s in self._plan.services if s.label == name)
+            if limits and limits[0].limit:
+                self._add(f"rate limit {name}", limits[0].window_ns / limits[0].limit)
+            elif limits:
+                self._add(f"rate limit {name}", 1e9 * limits[0].rate[1] / limits[0].rate[0])
+        name = step.get("predict", step.get("generate", ""))
+        for device in self._plan.accelerators if name else ():
+            if device.label == name:
+                items = self._means[f"{path}.tokens"] if device.continuous else 1
+                # A place of a full batch: the most that it can serve.
+                self._add(f"accelerator {name}", items * self._full_batch_ns(device))
+
+    def _full_batch_ns(self, device: Accelerator) -> float:
+        if device.table_ns:
+            return device.table_ns[-1]
+        if device.time >= 0:
+            return self._plan.streams[device.time].distribution.mean_ns
+        return device.base_ns + device.per_item_ns * device.batch_max
 
     def _computed(self, step: Document, path: str, took: float) -> float:
         """Mean CPU of a single step in ns."""

@@ -12,6 +12,12 @@ def examples() -> list[tuple[str, str, Path]]:
     return [(path.stem, _question(path), path) for path in sorted(folder.glob("*.yaml"), key=_stem)]
 
 
+def templates() -> dict[str, Path]:
+    """The beginnings of scenarios for `sim init`, by name."""
+    folder = Path(__file__).parent / "templates"
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"), key=_stem)}
+
+
 def _stem(path: Path) -> str:
     return path.stem
 

@@ -7,7 +7,16 @@ from typing import Any
 from simulator.scenario.arrivals import LOAD
 from simulator.scenario.kinds import Schema
 from simulator.scenario.language import SCENARIO
-from simulator.scenario.sections import REQUIRED, VAR_PATTERN, Named, Section, WordOr, or_var
+from simulator.scenario.outside import BatchTime
+from simulator.scenario.sections import (
+    REQUIRED,
+    VAR_PATTERN,
+    ListOf,
+    Named,
+    Section,
+    WordOr,
+    or_var,
+)
 from simulator.scenario.steps import STEP
 from simulator.scenario.times import TIME
 
@@ -49,6 +58,10 @@ def _keys(kind: Any, path: str) -> list[tuple[str, str]]:
         return _keys(kind.entry, f"{path}.*")
     if isinstance(kind, WordOr):
         return _keys(kind.more, path)
+    if isinstance(kind, ListOf):
+        return _keys(kind.entry, path)
+    if isinstance(kind, BatchTime):
+        return _keys(kind.linear, path) + _keys(kind.table, path)
     for name, field in kind.fields.items() if isinstance(kind, Section) else ():
         inner = f"{path}.{name}" if path else name
         out.append((inner, field.doc))

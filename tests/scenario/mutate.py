@@ -118,6 +118,7 @@ def case(seed: int, number: int, sources: list[str]) -> tuple[str, list[str]]:
     overrides = []
     if rng.random() < 0.2:
         keys = ["seed", "pools.db.size", "load", "routes.a.steps[0]", "server.kind", "a[0].b", ""]
+        keys += ["client.retries", "load[0].users", "services.pay", "faults[0].for", "server.cores"]
         overrides = [f"{rng.choice(keys)}={rng.choice(WORDS)}"]
     return text, overrides
 

@@ -154,6 +154,32 @@ def test_independent_calls_in_sequence() -> None:
     assert found(f"  a: {{handler: async def, steps: {inside}}}", pools) == []
 
 
+def test_offered_load_over_rate_limit_rows_and_devices() -> None:
+    def overloaded(rest: str, steps: str) -> list[str]:
+        route = f"  a: {{handler: async def, steps: [{steps}]}}"
+        lines = found(route, rest, "{rate: 200/s, for: 1m}")
+        return [line.split(",")[0] for line in lines if line.startswith("SIM107")]
+
+    limited = "services: {pay: {time: 1ms, rate_limit: {rate: 100/s, burst: 5, over: %s}}}"
+    assert overloaded(limited % "wait", "{call: pay}") == [
+        "SIM107 1:1 rate limit pay: 200/s × 10ms / 1 = 2 of its capacity"
+    ]
+    assert overloaded(limited % "reject", "{call: pay}") == []
+    device = "accelerators: {gpu: {batch: {max: 8}, time: {base: 40ms, per_item: 5ms}}}"
+    assert overloaded(device, "{predict: gpu}") == [
+        "SIM107 1:1 accelerator gpu: 200/s × 80ms / 8 = 2 of its capacity"
+    ]
+    rows = "pools: {db: {size: 100}}\nlocks: {row: {keys: 100, pick: %s}}"
+    steps = "{with: db, do: [{lock: row}, {await: 100ms}]}"
+    assert overloaded(rows % "uniform", steps) == []
+    assert overloaded(rows % "fixed", steps) == [
+        "SIM107 1:1 lock row: 200/s × 100ms / 1 = 20 of its capacity"
+    ]
+    assert overloaded(rows % "{zipf: 1}", steps) == [
+        "SIM107 1:1 lock row: 200/s × 100ms / 5 = 4 of its capacity"
+    ]
+
+
 SERVICE = "services: {pay: {time: 10ms, timeout: 1s, retries: %s}}"
 CALLS = "  a: {handler: async def, steps: [{call: pay}]}"
 

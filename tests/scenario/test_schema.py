@@ -81,3 +81,7 @@ def test_keys_name_every_section() -> None:
     assert keys()["pools.*.min"].startswith("Connections opened when the process starts")
     assert "server.overheads.thread_hop" in keys()
     assert "server.accept.weights" in keys()
+    assert "load.stages.target" in keys()
+    assert "services.*.retries.backoff.jitter" in keys()
+    assert "accelerators.*.time.per_item" in keys()
+    assert "faults.slow" in keys()

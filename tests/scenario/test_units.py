@@ -13,7 +13,9 @@ from simulator.units import (
     exact_duration,
     parse_count,
     parse_duration,
+    parse_percent,
     parse_rate,
+    parse_size,
 )
 
 
@@ -100,3 +102,38 @@ def test_count_with_a_suffix() -> None:
 def test_wrong_count(text: str) -> None:
     with pytest.raises(ValueError, match="expected"):
         parse_count(text)
+
+
+def test_sizes() -> None:
+    assert parse_size("64KiB") == 65_536
+    assert parse_size("64KB") == parse_size("64kB") == 64_000
+    assert parse_size("1.5MiB") == 1_572_864
+    assert parse_size("0B") == 0
+
+
+@pytest.mark.parametrize("text", ["64", "64 KiB", "64kib", "0.5B", "-1B", "9999999GiB", "64K"])
+def test_wrong_size(text: str) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        parse_size(text)
+
+
+def test_percentages() -> None:
+    assert parse_percent("1%") == Fraction(1, 100)
+    assert parse_percent("0.5%") == Fraction(1, 200)
+    assert parse_percent("100%") == 1
+    assert parse_percent("0%") == 0
+
+
+@pytest.mark.parametrize("text", ["1", "101%", "-1%", "1 %", "100.5%", "%"])
+def test_wrong_percentage(text: str) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        parse_percent(text)
+
+
+def test_a_bare_share_is_meant_as_a_percentage() -> None:
+    with pytest.raises(ValueError, match=r"did you mean 1\.5%"):
+        parse_percent("0.015")
+
+
+def test_no_rate_at_all() -> None:
+    assert parse_rate("0/s") == 0
