@@ -63,9 +63,9 @@ POOLS = {
 }  # fmt: skip
 
 CLIENTS = {"httpx": (100, "5s"), "aiohttp": (100, "none")}
-"""Connections and how long a call waits for one: httpx 0.28.1 Limits(max_connections=100),
-Timeout(5.0) for connect, read, write and pool, of which pool alone is taken over here;
-aiohttp 3.12 TCPConnector(limit=100), which has no timeout of its own."""
+"""Connections, and how long a call waits for one: httpx 0.28.1 Limits(max_connections=100)
+and Timeout(5.0), whose pool part alone is taken over (not those of connect, read and
+write); aiohttp 3.14 TCPConnector(limit=100), whose total timeout of 5 minutes is not."""
 
 BACKLOG = 2048
 """uvicorn 0.54.0 and gunicorn 27.0.1: --backlog."""

@@ -68,7 +68,7 @@ def _row(line: str, number: int, routes: list[str]) -> tuple[int, str]:
     time, comma, route = (part.strip() for part in line.partition(","))
     if not comma and len(routes) == 1:
         route = routes[0]
-    if route not in routes:
+    if routes and route not in routes:
         known = ", ".join(routes[:20])
         raise units.UnitError(
             f"line {number}: unknown route '{route[:40]}', expected one of: {known}"

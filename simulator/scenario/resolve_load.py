@@ -135,7 +135,7 @@ def _sound(found: list[Any], path: str, report: Report, routes: list[str]) -> bo
     for i, row in enumerate(found):
         if row is BAD or BAD in row:
             sound = False
-        elif row[1] not in routes:
+        elif routes and row[1] not in routes:
             report.unknown(f"{path}.trace[{i}]", "route", row[1], routes)
             sound = False
     return sound
