@@ -12,7 +12,20 @@ from collections.abc import Iterator
 import numpy as np
 
 from simulator.engines import contract
-from simulator.plan import Broadcast, Cpu, Gather, Lock, Plan, Step, Stream, ToThread, Wait, With
+from simulator.plan import (
+    NEVER,
+    Broadcast,
+    Call,
+    Cpu,
+    Gather,
+    Lock,
+    Plan,
+    Step,
+    Stream,
+    ToThread,
+    Wait,
+    With,
+)
 from simulator.trace import NOT_FINISHED, NOT_GRANTED, Trace
 from simulator.workload import Workload
 
@@ -216,6 +229,7 @@ def holds_are_what_was_drawn(plan: Plan, trace: Trace, workload: Workload) -> No
         for request in rows.tolist():
             expected: dict[int, int] = defaultdict(int)
             _drawn(plan, route.steps, workload, int(trace.index[request]), expected)
+            _called(plan, route.steps, workload, int(trace.index[request]), expected)
             for cause in (contract.CPU, contract.AWAIT, contract.BLOCK):
                 expected.setdefault(cause, 0)
             for cause, ns in expected.items():
@@ -267,6 +281,31 @@ def _unordered_locks(plan: Plan) -> set[int]:
     shared = {step.lock for route in plan.routes for step in _locks(route.steps) if step.shared}
     shared |= {i for i, lock in enumerate(plan.locks) if lock.random_grant}
     return {stations[i] for i in shared}
+
+
+def _called(
+    plan: Plan,
+    steps: tuple[Step, ...],
+    workload: Workload,
+    request: int,
+    out: dict[int, int],
+) -> None:
+    """The times of calls that are tried once only; several of one service draw apart."""
+    calls = list(_calls(steps))
+    again = {call.service for call in calls if call.timeout_ns < NEVER or call.retries.backoff}
+    for i, call in enumerate(calls):
+        if call.service not in again:
+            sub = sum(before.service == call.service for before in calls[:i])
+            time = workload.time(plan.services[call.service].time, 0, sub)
+            out[contract.hold_call(plan, call.service)] += time(request)
+
+
+def _calls(steps: tuple[Step, ...]) -> Iterator[Call]:
+    for step in steps:
+        if isinstance(step, Call):
+            yield step
+        elif isinstance(step, With | ToThread):
+            yield from _calls(step.steps)
 
 
 def _locks(steps: tuple[Step, ...]) -> Iterator[Lock]:
