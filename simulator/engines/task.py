@@ -146,7 +146,9 @@ class Task(Owner):
         released = self._clock._now if at is None else at
         work = 0
         if visit.granted != NOT_GRANTED:
-            work = released - visit.granted - (self.waited - visit.waited)
+            held = released - visit.granted
+            # A branch's lock is its parent's, whose own waits may be those of another branch.
+            work = min(max(0, held - (self.waited - visit.waited)), held)
         self._recorder.visit(
             visit.station, self, visit.slot, visit.queued, visit.granted, released, work
         )

@@ -39,16 +39,17 @@ DEADLOCK_TIMEOUT_NS = 1_000_000_000
 class OpenTransaction:
     """One try of a ``With``: what it holds, as the database and as the trace see it."""
 
-    __slots__ = ("_taken", "_visits", "database", "failure", "model", "redone")
+    __slots__ = ("_taken", "_task", "_visits", "database", "failure", "model", "redone")
 
-    def __init__(self, model: Transaction, database: int, redone: int) -> None:
+    def __init__(self, task: Task, model: Transaction, database: int, redone: int) -> None:
+        self._task = task
         self.model = model
         self.database = database
         self.redone = redone  # how often this block was run before
         # What its other branches fail with. Where it just ended they were left behind by
         # their gather (asyncpg: InterfaceError), and nobody reads this outcome.
         self.failure = contract.IN_FLIGHT
-        self._visits: list[tuple[Task, Visit]] = []
+        self._visits: list[Visit] = []
         self._taken: set[tuple[RowLock, bool]] = set()
         model.when_over = self._over
 
@@ -58,11 +59,16 @@ class OpenTransaction:
             task.released(visit)  # another branch has it already
             return
         self._taken.add((row, shared))
-        self._visits.append((task, visit))
+        self._visits.append(visit)
+        if task is not self._task:
+            # The branch may end before its transaction.
+            task.open.remove(visit)
+            self._task.open.append(visit)
+            visit.waited = self._task.waited + task.waited
 
     def _over(self) -> None:
-        for task, visit in self._visits:
-            task.released(visit)
+        for visit in self._visits:
+            self._task.released(visit)
 
 
 class Transactions:
@@ -147,7 +153,7 @@ class Transactions:
             if retry:
                 yield from self._back_off(task, backoff[retry - 1], step.frees_loop)
             model = Transaction(self.log, serializable=step.serializable)
-            task.transactions.append(OpenTransaction(model, database, before + retry))
+            task.transactions.append(OpenTransaction(task, model, database, before + retry))
             failed = None
             try:
                 yield from self.runner.run(task, step.steps)
