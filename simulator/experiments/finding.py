@@ -81,7 +81,7 @@ def finding(result: Result, metric: Metric) -> str:
     text = (_course if _ordered(result) else _best)(metric, points.known)
     silent = sum(row.measured is not None for row in result.rows) - len(points.known)
     if silent:
-        text += f"; at {silent} of {len(points.every)} points too few requests are ok for a number"
+        text += f"; no number at {silent} of {len(points.every)} points"
     return text
 
 
@@ -124,6 +124,10 @@ def _against(limit: Threshold, metric: Metric, points: _Points, ordered: bool) -
         last_good = points.every[count - 1]
         assert last_good is not None
         return f"{goal} up to {last_good.where}, no further"
+    first_at = holds.index(True)
+    if ordered and all(holds[first_at : first_at + count]):
+        ends = [points.every[i] for i in (first_at, first_at + count - 1)]
+        return f"{goal} from {' up to '.join(end.where for end in ends if end)}"
     return f"{goal} at {count} of {len(holds)} points; {best_words}"
 
 

@@ -21,7 +21,7 @@ PERCENTILES = (50, 90, 95, 99)
 
 _COUNTS = ("ok", "errors", "in_flight")
 _AGGREGATES = ("mean", "p50", "p90", "p95", "p99", "max")
-_METRIC = re.compile(r"([a-z_]+)(?:\{\s*route\s*:\s*([^{}\s]+)\s*\})?(?:\.([a-z0-9]+))?")
+_METRIC = re.compile(r"([a-z_0-9]+)(?:\{\s*route\s*:\s*([^{}\s]+)\s*\})?(?:\.([a-z0-9]+))?")
 METRICS = "latency.p95 (mean p50 p90 p95 p99 max), throughput, last, ok, errors, in_flight"
 """The known metrics, for messages; each may be of a route: latency{route:read}.p95."""
 

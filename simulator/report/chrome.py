@@ -2,14 +2,17 @@
 
 The Trace Event Format of Chrome ("JSON Object Format", complete events `X` and metadata
 events `M`): a process per station of each worker, a lane (thread) per slot, a bar per
-hold. Instants are microseconds, with decimals where nanoseconds need them. Waits are no
-bars, because they would overlap: each hold says in its `args` how long it was waited for.
+hold. Beside them stands a process of all requests, whose bars go from arrival to answer and
+say in their `args` what the time was spent on. Instants are microseconds, with decimals
+where nanoseconds need them. Waits are no bars of a station, because they would overlap:
+each hold says in its `args` how long it was waited for.
 
 Not modelled: flows from one hold of a request to the next, and counters of queues.
 """
 
 from __future__ import annotations
 
+import heapq
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,21 +23,24 @@ import numpy as np
 from simulator.arrays import IntArray
 from simulator.plan import Plan
 from simulator.report.terminal import clean
-from simulator.trace import NOT_GRANTED, Trace
+from simulator.trace import NOT_FINISHED, NOT_GRANTED, Trace
 
 EVENTS_MAX = 200_000
-"""Holds in a trace file; viewers become slow beyond. The first ones are kept."""
+"""Holds, and likewise requests, in a trace file: the first ones. Viewers are slow beyond."""
 
 
 def write(
     path: str | Path, plan: Plan, trace: Trace, *, events_max: int = EVENTS_MAX
 ) -> str | None:
-    """Write the file; returns a note if it holds only the first ``events_max`` holds."""
+    """Write the file; returns a note if it has not all holds and requests."""
     Path(path).write_text(dumps(plan, trace, events_max=events_max), encoding="utf-8")
     held = int((trace.visits.granted_ns != NOT_GRANTED).sum())
-    if held <= events_max:
-        return None
-    return f"the first {events_max} of {held} holds (EVENTS_MAX)"
+    notes = [
+        f"the first {events_max} of {count} {what}"
+        for count, what in ((held, "holds"), (len(trace), "requests"))
+        if count > events_max
+    ]
+    return f"{' and '.join(notes)} (EVENTS_MAX)" if notes else None
 
 
 def dumps(plan: Plan, trace: Trace, *, events_max: int = EVENTS_MAX) -> str:
@@ -43,6 +49,7 @@ def dumps(plan: Plan, trace: Trace, *, events_max: int = EVENTS_MAX) -> str:
     lanes = _lanes(trace, rows)
     lines = [_line(event) for event in _metadata(plan, trace, rows, lanes)]
     lines += [_line(event) for event in _holds(plan, trace, rows, lanes)]
+    lines += [_line(event) for event in _requests(plan, trace, events_max)]
     head = {"displayTimeUnit": "ms", "otherData": {"scenario": clean(plan.name)}}
     return _line(head)[:-1] + ',"traceEvents":[\n' + ",\n".join(lines) + "\n]}\n"
 
@@ -161,6 +168,55 @@ def _holds(plan: Plan, trace: Trace, rows: np.ndarray, lanes: IntArray) -> Itera
             "dur": _us(released - granted),
             "args": args,
         }
+
+
+def _requests(plan: Plan, trace: Trace, events_max: int) -> Iterator[dict[str, Any]]:
+    """A process of its own: a lane for each request that is there at the same time."""
+    pid = len(trace.stations) + 1
+    yield _meta("process_name", pid, {"name": "requests"})
+    yield _meta("process_sort_index", pid, {"sort_index": pid})
+    order = np.argsort(trace.arrival_ns, kind="stable")[:events_max]
+    free: list[int] = []  # lanes of requests that are over, lowest first
+    busy: list[tuple[int, int]] = []  # (finish, lane)
+    lanes = 0
+    for row in order.tolist():
+        arrival = int(trace.arrival_ns[row])
+        while busy and busy[0][0] <= arrival:
+            heapq.heappush(free, heapq.heappop(busy)[1])
+        lane = heapq.heappop(free) if free else lanes
+        lanes = max(lanes, lane + 1)
+        finish = int(trace.finish_ns[row])
+        finish = trace.end_ns if finish == NOT_FINISHED else finish
+        heapq.heappush(busy, (finish, lane))
+        yield _request(plan, trace, row, pid, lane, finish)
+
+
+def _request(
+    plan: Plan, trace: Trace, row: int, pid: int, lane: int, finish: int
+) -> dict[str, Any]:
+    route = plan.routes[int(trace.route[row])]
+    arrival = int(trace.arrival_ns[row])
+    spent = {
+        f"{cause.kind} {clean(cause.name)}": _us(ns)
+        for cause, ns in zip(trace.causes, trace.spent_ns[row].tolist(), strict=True)
+        if ns
+    }
+    outcome = trace.outcomes[int(trace.outcome[row])]
+    return {
+        "ph": "X",
+        "name": clean(route.label),
+        "cat": "request",
+        "pid": pid,
+        "tid": lane,
+        "ts": _us(arrival),
+        "dur": _us(finish - arrival),
+        "args": {
+            "request": row,
+            "route": clean(route.name),
+            "outcome": clean(outcome),
+            "spent_us": spent,
+        },
+    }
 
 
 def _us(ns: int) -> int | float:

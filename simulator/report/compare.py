@@ -39,7 +39,7 @@ def verdict(first: Case, other: Case, found: Difference) -> str:
             return "no request is ok in both: there are no latencies to compare"
         return f"{who} has no ok request: there are no latencies to compare"
     means = f"mean {format.duration(found.after_ns)} against {format.duration(found.before_ns)}"
-    return f"{other.letter} is {_times(found, first.letter)} ({means})"
+    return f"{other.letter} {_times(found, first.letter)} ({means})"
 
 
 def as_dict(cases: Sequence[Case], meta: machine.Meta) -> dict[str, Any]:
@@ -108,17 +108,17 @@ def _sentence(first: Case, other: Case, found: Difference) -> list[str]:
 
 
 def _times(found: Difference, letter: str) -> str:
-    """ "1.90 times as fast as A", "1.25 times as slow as A", "as fast as A"."""
+    """What a scenario is: "is 1.90 times faster than A", "is as fast as A"."""
     ratio = found.ratio
     if ratio is None:
-        return f"as fast as {letter}" if found.difference_ns == 0 else f"slower than {letter}"
+        return f"is {'as fast as' if found.difference_ns == 0 else 'slower than'} {letter}"
     if not ratio:
-        return f"faster than {letter}, which takes any time at all"
+        return "takes no time at all"
     if ratio == 1:
-        return f"as fast as {letter}"
+        return f"is as fast as {letter}"
     faster = ratio < 1
     text = _factor(1 / ratio if faster else ratio)
-    return f"{text} times {'faster' if faster else 'slower'} than {letter}"
+    return f"is {text} times {'faster' if faster else 'slower'} than {letter}"
 
 
 def _factor(ratio: Fraction) -> str:

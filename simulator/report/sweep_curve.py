@@ -143,7 +143,9 @@ def _line(
         here = [
             i
             for i, row in enumerate(rows)
-            if row.measured is not None and (row.measured.total.errors > 0) is some_failed
+            if row.measured is not None
+            and values[i] is not None
+            and (row.measured.total.errors > 0) is some_failed
         ]
         face = "white" if some_failed else colour
         axes.plot(
@@ -263,7 +265,9 @@ def _curve_legend(axes: Axes) -> None:
         )
         labels.append("some requests failed")
     # Below the axes: inside, it would lie on a curve or on a band's label somewhere.
-    axes.figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 4))
+    axes.figure.legend(
+        handles, labels, loc="outside lower center", ncols=min(len(labels), 5), columnspacing=1.5
+    )
 
 
 def tick(value: str) -> str:

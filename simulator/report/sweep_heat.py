@@ -38,16 +38,16 @@ def heat_map(figure: Figure, result: Result, metric: Metric) -> None:
     limit = limit_of(result, metric)
     labelled = grid.labels_fit
     _cell_texts(axes, grid, values, metric, limit, labelled)
-    if not labelled:
-        _hatches(axes, grid)
     note = "" if limit is None else f"; framed: {metric.words} {limit.operator} "
     note += "" if limit is None else metric.text(limit.value)
     axes.set_xlabel(clean(grid.keys[1]))
     axes.set_ylabel(clean(grid.keys[0]))
     beneath = "below it: the bottleneck" if labelled else "hatching: the bottleneck"
-    figure.supxlabel(
-        f"in each cell: {metric.words}, {beneath}{note}", fontsize=9.5, color="#444444"
-    )
+    text = f"in each cell: {clean(metric.words)}, {beneath}{note}"
+    if labelled:
+        figure.supxlabel(text, fontsize=9.5, color="#444444")
+    else:
+        _hatches(figure, axes, grid, text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +96,7 @@ def _cells(axes: Axes, values: Sequence[Sequence[Fraction | None]]) -> None:
     norm = LogNorm(low, high) if low > 0 and high >= LOG_FROM * low else Normalize(low, high or 1)
     # Light colours only, so that one colour of text is legible on all of them.
     light = matplotlib.colormaps["Blues"](np.linspace(0.04, 0.62, 256))
-    colours = ListedColormap(light)
-    colours.set_bad("#EEEEEE")
+    colours = ListedColormap(light).with_extremes(bad="#EEEEEE")
     axes.imshow(numbers, cmap=colours, norm=norm, aspect="auto", origin="lower")
     axes.grid(False)
     for spine in axes.spines.values():
@@ -125,7 +124,8 @@ def _cell_texts(
     limit: Threshold | None,
     labelled: bool,
 ) -> None:
-    size = 11 if len(grid.values[1]) <= 8 else 8 if len(grid.values[1]) <= 12 else 6
+    columns = len(grid.values[1])
+    size = 11 if columns <= 8 else 8.5 if columns <= 14 else 6
     for y, line in enumerate(grid.rows):
         for x, row in enumerate(line):
             value = values[y][x]
@@ -134,7 +134,7 @@ def _cell_texts(
                 text = "" if row is None else "invalid"
             elif labelled:
                 label = clean(row.measured.limited_by)
-                _cell_text(axes, x, y, label, -9, fontsize=8, color="#333333")
+                _cell_text(axes, x, y, label, -9, fontsize=min(size, 8), color="#333333")
             back = {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 1.5}
             above = 5 if labelled else 0
             _cell_text(axes, x, y, text, above, fontsize=size, bbox=None if labelled else back)
@@ -154,7 +154,7 @@ def _frame(axes: Axes, x: int, y: int) -> None:
     )
 
 
-def _hatches(axes: Axes, grid: _Grid) -> None:
+def _hatches(figure: Figure, axes: Axes, grid: _Grid, title: str) -> None:
     labels = grid.limited_by
     hatch = {label: _HATCHES[i % len(_HATCHES)] for i, label in enumerate(labels)}
     for y, line in enumerate(grid.rows):
@@ -176,4 +176,10 @@ def _hatches(axes: Axes, grid: _Grid) -> None:
         Patch(facecolor="white", edgecolor="#777777", hatch=hatch[label], label=clean(label))
         for label in labels[: len(_HATCHES)]
     ]
-    axes.figure.legend(handles=patches, loc="outside right upper", title="bottleneck")
+    figure.legend(
+        handles=patches,
+        loc="outside lower center",
+        ncols=min(len(patches), 5),
+        title=title,
+        title_fontsize=9.5,
+    )
