@@ -77,19 +77,24 @@ def parse_duration(text: str) -> int:
     """
     if not re.match(DURATION_PATTERN, text) or text.endswith("\n"):
         raise _not_a_duration(text)
-    exact = sum(_exact(number) * _NS[unit] for number, unit in re.findall(_PART, text))
-    if exact.denominator != 1:
-        raise UnitError(f"{text} is finer than a nanosecond, expected whole nanoseconds")
-    if exact > DURATION_MAX_NS:
+    total = 0
+    for number, unit in re.findall(_PART, text):
+        whole, _, part = number.partition(".")
+        ns, finer = divmod(int(whole + part) * _NS[unit], 10 ** len(part))
+        if finer:
+            raise UnitError(f"{text} is finer than a nanosecond, expected whole nanoseconds")
+        total += ns
+    if total > DURATION_MAX_NS:
         raise UnitError(f"{text} is too long, expected at most 2^61 ns (73 years)")
-    return int(exact)
+    return total
 
 
 def exact_duration(ns: int) -> str:
     """The shortest spelling of a duration that reads back as the same nanoseconds."""
-    for unit in ("s", "ms", "us"):
+    for unit, digits in (("s", 9), ("ms", 6), ("us", 3)):
         if ns >= _NS[unit]:
-            return _decimal(Fraction(ns, _NS[unit])) + unit
+            whole, rest = divmod(ns, _NS[unit])
+            return f"{whole}.{rest:0{digits}d}".rstrip("0").rstrip(".") + unit
     return f"{ns}ns" if ns else "0s"
 
 

@@ -123,7 +123,11 @@ def _seconds(text: str, line: int) -> int:
         raise units.UnitError(
             f"line {line}: {text[:40]!r} is not a number of seconds, expected one"
         )
-    ns = round(Fraction(text) * 10**9)
+    whole, _, part = text.partition(".")
+    if len(part) <= 9 and part.isdigit() and whole.isdigit():
+        ns = int(whole + part.ljust(9, "0"))
+    else:
+        ns = round(Fraction(text) * 10**9)
     if ns > units.DURATION_MAX_NS:
         what = f"{text} is too long, expected at most 2^61 ns (73 years)"
         raise units.UnitError(f"line {line}: {what}")
