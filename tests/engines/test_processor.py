@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,7 +12,7 @@ from simulator.distributions import Exponential
 from simulator.engines import contract
 from simulator.engines.reference import run
 from simulator.plan import NEVER, UNLIMITED, LoadKind, Plan, ServerKind
-from simulator.trace import Trace
+from simulator.trace import NOT_GRANTED, Trace
 from simulator.workload import Workload
 from tests import invariants
 from tests.plans import (
@@ -67,6 +68,23 @@ def test_sync_workers_share_the_cores() -> None:
     station = next(i for i, s in enumerate(trace.stations) if s.kind == "cores")
     stays = trace.visits.station == station
     assert sorted((trace.visits.work_ns[stays] // MS).tolist()) == [6, 10, 11]
+
+
+def test_work_that_nobody_did_is_found() -> None:
+    """The invariant sees a microsecond more, and a stay that is missing."""
+    steps = Steps(on_loop=False)
+    case = plan(steps, steps.cpu(6 * MS), load=burst(3), kind=ServerKind.SYNC, workers=3)
+    trace = traced(changed(case, server={"cores": 2}), [0, 0, 0])
+    stays = np.flatnonzero(trace.visits.slot == NOT_GRANTED)
+    work = trace.visits.work_ns.copy()
+    work[stays[0]] += 1000
+    more = dataclasses.replace(trace, visits=dataclasses.replace(trace.visits, work_ns=work))
+    station = trace.visits.station.copy()
+    station[stays[0]] = 1
+    fewer = dataclasses.replace(trace, visits=dataclasses.replace(trace.visits, station=station))
+    for broken in (more, fewer):
+        with pytest.raises(AssertionError, match="cores: off by"):
+            invariants.cores_are_shared_equally(broken)
 
 
 def test_a_blocked_worker_needs_no_core() -> None:
