@@ -1,0 +1,29 @@
+"""The costs that all replays use: one set, the preset `overheads: typical`, never one per case.
+
+Each value stands beside what was measured, on the machine of the recorded runs. A test
+holds the preset to this table.
+"""
+
+from __future__ import annotations
+
+SOURCES = {
+    "loop_before": (
+        "280us",
+        "async def + asyncio.sleep, 100 at once: the loop is one server, about .28 ms before …",
+    ),
+    "loop_after": ("150us", "… and .1 to .2 ms after the handler of each request"),
+    "thread_hop": (
+        "200us",
+        "CPU per request, 16 clients: async .23 to .25 ms, def .42 to .46: each hop .2 ms",
+    ),
+    "worker": ("1.3ms", "gunicorn sync, sleep .25, 3 and 20 at once: +1.3 ms each"),
+    "pool_hold": (
+        "1.2ms",
+        "asyncpg pool of 5, 100 × .1 s: the hold is s + 1.1 to 1.5 ms (overshoot of pg_sleep, "
+        "the reset's round trip, the loop)",
+    ),
+    "connect": ("5.4ms", "asyncpg.connect per request: connect 5.4 ms, first query .95 …"),
+    "close": ("3.3ms", "… close 3.3 ms"),
+    "timer": ("300us", "timers: uvloop's sleep of 20 ms +.28, of 250 ms +.49; time.sleep +.1"),
+}
+"""By key of `server.overheads`: the value, and the measurement it comes from."""
