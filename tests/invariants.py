@@ -196,8 +196,9 @@ def waits_are_booked_to_their_station(plan: Plan, trace: Trace) -> None:
 
     Holds for requests without a gather (whose ledger follows one branch) that finished.
     """
-    straight = [not _has_gather(route.steps) for route in plan.routes]
+    straight = [not _has_gather(route.steps) and not route.after for route in plan.routes]
     rows = np.asarray(straight)[trace.route] & (trace.finish_ns != NOT_FINISHED)
+    rows &= trace.outcome != contract.WORKER_TIMEOUT  # what was left behind goes on waiting
     rows[_given_up(trace)] = False  # the server's visits go on without the client
     booked = {station.cause for station in trace.stations}
     expected = np.zeros_like(trace.spent_ns)

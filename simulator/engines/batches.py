@@ -1,4 +1,8 @@
-"""Steps on an accelerator: static batches and continuous batching."""
+"""Steps on an accelerator: static batches and continuous batching.
+
+Not modelled: the loop's work for each token that is sent on, a client that leaves a
+static batch, or whose generation runs in a branch of a gather.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +57,9 @@ class Batches:
         assert isinstance(model, ContinuousBatcher)
         # The prompt's own step gives a token too: there is no answer without one.
         tokens = max(1, self.runner.draw(task, step.tokens))
-        item = model.submit(tokens, self._priority(task), gone=lambda: task.abandoned)
+        item = model.submit(
+            tokens, self._priority(task), gone=lambda: task.abandoned or task.killed
+        )
         yield from self._served(task, step, item)
 
     def _priority(self, task: Task) -> int:

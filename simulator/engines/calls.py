@@ -1,4 +1,14 @@
-"""Steps that call a service: its rate limit, its queue, timeouts, retries."""
+"""Steps that call a service: its rate limit, its queue, timeouts, retries.
+
+A call takes a connection of its process's HTTP client, passes the service's rate limit,
+waits for a slot and is served; an outage strikes when the service begins. The slot goes to
+the next in line before the answer is read; the connection is given back by the caller's
+code, so when its loop or thread gets to it. A timeout counts from the start of an attempt
+and strikes on time, be the loop busy or not; an answer of that same instant counts.
+
+Not modelled: the network's own time, the CPU of the client's code, time to connect, a
+timeout that fires late because its loop is busy, a service that sees its caller leave.
+"""
 
 from __future__ import annotations
 
@@ -58,15 +68,16 @@ class Calls:
 
     def _call(self, task: Task, step: Call) -> Steps:
         sub = self._numbers[task.route][id(step)]
+        again = task.attempt + (task.transactions[-1].redone if task.transactions else 0)
         backoff = step.retries.backoff
         for retry in range(len(backoff) + 1):
-            draws = task.attempt << _RETRY_BITS | retry, sub
+            draws = again << _RETRY_BITS | retry, sub
             attempt = _Attempt(self.runner, self.remotes[step.service], task, step, draws)
             reason = yield from attempt.run()
-            if reason is None:
+            if reason is None or task.killed:
                 return
             if retry < len(backoff):
-                draw = self.workload.time(backoff[retry], task.attempt, sub)
+                draw = self.workload.time(backoff[retry], again, sub)
                 ns = draw(task.request)
                 if ns:
                     pause = self.runner.clock.at(ns, task.key(PHASE_TIMER))
