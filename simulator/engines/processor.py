@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import simpy
 
 from models import GIL
-from models.clock import Steps
+from models.clock import Steps, grant
 from models.cores import SHARE, Cores, Job
 from simulator.engines.contract import CORE, PHASE_END
 from simulator.engines.task import Task
@@ -30,6 +30,16 @@ class Processor:
         self.clock = runner.clock
         self.recorder = runner.recorder
         self.processes = runner.processes
+        self._stays: dict[Task, tuple[Cores, Job]] = {}
+
+    def kill(self, task: Task) -> None:
+        """Take a task whose process was killed off the cores; what it has done is its work."""
+        if task in self._stays:
+            cores, job = self._stays[task]
+            ended = job.ended
+            assert ended is not None
+            cores.take_off(job)
+            grant(ended)
 
     def compute(self, task: Task, work: int, cause: int, *, releases_gil: bool = False) -> Steps:
         """Compute for ``work`` ns: under the GIL unless released, on the cores if limited."""
@@ -55,7 +65,8 @@ class Processor:
                     yield gil.run(before, task)
                     job.left -= (self.clock.now - began) * SHARE
                 else:
-                    yield from self._stay(process.cores, job, gil.run_on(process.cores, job))
+                    end = gil.run_on(process.cores, job)
+                    yield from self._stay(task, process.cores, job, end)
                 held, now = before - job.left_ns, self.clock.now
                 self._book(task, process, began, held, cause)
                 self.recorder.visit(process.gil_station, task, 0, began, began, now, held)
@@ -72,15 +83,16 @@ class Processor:
             yield self.clock.at(work, task.key(PHASE_END))
         else:
             job = Job(work, task)
-            yield from self._stay(process.cores, job, process.cores.begin(job))
+            yield from self._stay(task, process.cores, job, process.cores.begin(job))
+            work -= job.left_ns  # nothing unless it was killed
         self._book(task, process, began, work, cause)
 
-    def _stay(self, cores: Cores, job: Job, end: simpy.Event) -> Steps:
-        """Be on the cores until this event; whoever is made to leave doesn't stay on them."""
-        try:
-            yield end
-        finally:
-            cores.take_off(job)
+    def _stay(self, task: Task, cores: Cores, job: Job, end: simpy.Event) -> Steps:
+        """Be on the cores until this event; whoever is made to drop the GIL leaves them."""
+        self._stays[task] = cores, job
+        yield end
+        del self._stays[task]
+        cores.take_off(job)
 
     def _book(self, task: Task, process: Process, began: int, held: int, cause: int) -> None:
         now = self.clock.now

@@ -152,7 +152,9 @@ class Servers:
         yield from self._after(task)
         linger_ns = min(self.plan.client.close_delay_ns, LINGER_MAX_NS)
         if linger_ns:
+            self.recorder.lingering[task] = None
             yield self.clock.at(linger_ns, task.key(contract.PHASE_END))
+            del self.recorder.lingering[task]
         task.released(visit)
         workers.release(slot)
 
@@ -168,6 +170,7 @@ class Servers:
         outcome = yield over
         if outcome == WORKER_TIMEOUT:
             task.spent, task.mark, task.killed = task.so_far(), self.clock.now, True
+            self.runner.processor.kill(task)
         return outcome
 
     def _until_killed(self, task: Task, over: simpy.Event) -> Steps:
@@ -258,6 +261,7 @@ class Servers:
         if not route.after:
             return
         background = self.recorder.branch(task, BACKGROUND)
+        self.recorder.lingering[task] = None
         background.loop_queued, background.loop_granted = task.loop_queued, task.loop_granted
         on_asgi = self.plan.server.kind is ServerKind.ASGI
         try:
@@ -270,3 +274,4 @@ class Servers:
         task.loop_queued, task.loop_granted = background.loop_queued, background.loop_granted
         background.loop_queued = background.loop_granted = -1
         self.recorder.ended(background)
+        del self.recorder.lingering[task]

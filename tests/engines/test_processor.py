@@ -241,3 +241,14 @@ def test_a_light_route_beside_a_burner_waits_an_interval_for_each_take_of_the_gi
 def test_four_burners_make_it_wait_for_their_turns_too() -> None:
     """FIELD: k = 4: measured mean 54–59 ms, its model 62; n about 400, turns are drawn."""
     assert light_beside_burners(4, 100, UNLIMITED).mean() == pytest.approx(56, rel=0.25)
+
+
+def test_a_killed_worker_leaves_the_cores() -> None:
+    """gunicorn kills 0 at 30, when it has 25 of its 100; 1, which came at 20, has 5 by then."""
+    steps = Steps(on_loop=False)
+    case = plan(steps, steps.cpu(100 * MS), load=burst(2), kind=ServerKind.SYNC, workers=2)
+    case = changed(case, server={"cores": 1, "timeout_ns": 30 * MS})
+    trace = traced(case, [0, 20], {"t0": [100, 15]})
+    assert [trace.outcomes[i] for i in trace.outcome] == ["worker_timeout", "ok"]
+    assert finished(trace) == [30, 40]
+    assert ledger(trace, 1) == {"wait core": 5, "hold cpu": 15}
