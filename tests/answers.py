@@ -120,6 +120,12 @@ ANSWERS: dict[str, tuple[Figure, ...]] = {
         Figure("20 errors", "failures:pool_timeout:db", 20),
         Figure("30.04 s", "last", 30.04),
     ),
+    "deadlock-two-rows": (
+        Figure("one fails", "failures:deadlock_detected", 1),
+        Figure("1.01 s", "last", 1.01, route="ann_to_bob"),
+        Figure("1.02 s", "last", 1.02, route="bob_to_ann"),
+    ),
+    "uneven-workers": (Figure("10.5 ± 0.5 s", "last", 10.5, within=0.5),),
     # Sockets and streams.
     "sockets-thread-per-connection": (
         Figure("p50 1500 s", "p50", 1500),
@@ -142,6 +148,10 @@ ANSWERS: dict[str, tuple[Figure, ...]] = {
     "token-streaming": (
         Figure("20 ms", "first_byte", 20 * MS),
         Figure("400 ms", "max", 0.4),
+    ),
+    "token-streaming-def": (
+        Figure("at 1 s", "last", 1),
+        Figure("40 ms", "first_byte", 40 * MS),
     ),
     "llm-continuous-batching": (
         Figure("26 ± 2 ms", "first_byte", 26 * MS, within=2 * MS),
@@ -231,6 +241,7 @@ FINDINGS: dict[str, tuple[str, ...]] = {
     "cpu-4workers": ("SIM102",),
     "cpu-async": ("SIM102",),
     "dashboard-sequential": ("SIM109",),
+    "deadlock-two-rows": ("SIM108",),
     "db2s-async": ("SIM105",),
     "httpx-limit": ("SIM113",),
     "limit-concurrency": ("SIM114",),
@@ -246,5 +257,6 @@ FINDINGS: dict[str, tuple[str, ...]] = {
     "same-row": ("SIM105",),
     "serializable-retries": ("SIM105",),
     "thread-pool-deadlock": ("SIM106", "SIM108"),
+    "uneven-workers": ("SIM105",),
 }
 """Codes of what is found, in the text of a file or by its run; none where it is missing."""

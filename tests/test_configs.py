@@ -200,6 +200,8 @@ def test_three_probes_in_a_row_fail() -> None:
             Figure("", "max", 0.00095),
         ),
         ("1000req-sqlalchemy-async", ["routes.get_user.steps[0].time=5s"], Figure("", "ok", 105)),
+        ("uneven-workers", ["server.accept=round_robin"], Figure("", "last", 5.5)),
+        ("token-streaming", ["load.requests=100"], Figure("", "last", 0.4)),
         ("httpx-limit", ["services.prices.client={connections: 200}"], Figure("", "last", 0.25)),
     ],
 )
