@@ -29,9 +29,9 @@ from simulator.scenario.problem import Problems
 from simulator.scenario.source import read_text
 
 ALONE_S = 1.0
-"""How long a sweep computes by itself before it starts other processes, in seconds.
+"""Seconds: a sweep that promises to take no longer is computed without other processes.
 
-To start one takes about half a second: a sweep that is over by then is faster alone.
+To start one takes about half a second, so that a short sweep is faster alone.
 """
 
 
@@ -147,7 +147,7 @@ def run(
     jobs : int
         Processes at most. The result is the same for any number.
     alone_s : float
-        How long to compute in this process before others are started.
+        Seconds within which a sweep is computed in this process; 0 starts others at once.
     progress : callable
         Called after each point with how many are done, and of how many.
 
@@ -207,12 +207,21 @@ def _rows(
     sweep: Sweep, todo: list[tuple[int, tuple[str, ...]]], jobs: int, alone_s: float
 ) -> Iterator[tuple[int, Row]]:
     left = list(todo)
-    until = time.monotonic() + alone_s
-    while left and (jobs == 1 or len(left) == 1 or time.monotonic() < until):
+    began = time.monotonic()
+    while left and (jobs == 1 or len(left) == 1 or _soon_over(began, todo, left, alone_s)):
         index, values = left.pop(0)
         yield index, compute(sweep, values)
     if left:
         yield from _in_processes(sweep, left, min(jobs, len(left)))
+
+
+def _soon_over(
+    began: float, todo: Sequence[object], left: Sequence[object], alone_s: float
+) -> bool:
+    """Whether all points would be done in time, if the rest take as long as those before."""
+    elapsed = time.monotonic() - began
+    done = len(todo) - len(left)
+    return alone_s > 0 if not done else elapsed / done * len(todo) < alone_s
 
 
 def _in_processes(
