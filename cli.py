@@ -198,10 +198,12 @@ def compare(
 
         meta = machine.Meta(seed=used, version=VERSION, engine="simpy")
         _print(machine.dumps(page.as_dict(cases, meta)).decode())
-        return
-    command = shlex.join(["sim", "compare", *files, *overrides])
-    command += "" if seed is None else f" --seed {seed}"
-    _print(page.render(cases, command=command, version=VERSION, seed=used))
+    else:
+        command = shlex.join(["sim", "compare", *files, *overrides])
+        command += "" if seed is None else f" --seed {seed}"
+        _print(page.render(cases, command=command, version=VERSION, seed=used))
+    stuck = any(case.answer.trace.ended == "deadlock" for case in cases)
+    _leave(NO_ANSWER if stuck else OK)
 
 
 @app.command()
