@@ -148,7 +148,9 @@ def _fit_the_database(case: Case) -> str | None:
         return f"pools.{largest.label}.min=0"
     if share > largest.overflow:
         return f"pools.{largest.label}.size={share - largest.overflow}"
-    return f"pools.{largest.label}.overflow=0" if largest.overflow else None
+    room = max(share - largest.size, 0)
+    usable = largest.overflow > room and largest.size + room > 0
+    return f"pools.{largest.label}.overflow={room}" if usable else None
 
 
 def _shorten_the_lock(case: Case) -> str | None:
@@ -206,6 +208,8 @@ def _break_the_deadlock(case: Case) -> str | None:
 def _less_or_more_load(case: Case) -> str | None:
     """What takes most of the time made shorter; in a burst, more requests."""
     most = case.most
+    if most is not None and most.kind == "wait" and most.share >= 0.1:
+        return None
     if most is not None and most.kind == "hold" and not is_burst(case.trace):
         names = [f"{cause.kind} {cause.name}" for cause in case.plan.causes]
         cause = names.index(f"{most.kind} {most.cause}")

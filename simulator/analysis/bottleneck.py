@@ -54,7 +54,8 @@ def bottleneck(plan: Plan, trace: Trace, summary: Summary, keys: Keys | None = N
     limited = _rate_limited(case)
     if limited is not None:
         return limited
-    bound = largest_bound(trace)
+    # In a burst a slot for which nobody waited has not held up anyone.
+    bound = largest_bound(trace, waited_for=is_burst(trace))
     if bound is None or _nothing_limits(trace, summary, bound):
         return _nothing(case, bound)
     return _limited(case, bound)
@@ -93,6 +94,11 @@ def _reason(case: Case, bound: Bound) -> str:
         return (
             f"{_product(bound)} = {format.duration(bound.bound_ns)} of work, more than fits "
             f"into the {format.duration(run_ns)} to the last answer."
+        )
+    if asked is None and bound.bound_ns < 0.5 * run_ns:
+        return (
+            f"{_product(bound)} = {format.duration(bound.bound_ns)} is all its work, the run "
+            f"took {format.duration(run_ns)}: its holders waited for something else."
         )
     if asked is None or asked >= 1 or bound.bound_ns >= 0.9 * run_ns:
         return (

@@ -24,17 +24,21 @@ class Bound:
     waited_ns: int
 
 
-def largest_bound(trace: Trace, label: str | None = None) -> Bound | None:
+def largest_bound(
+    trace: Trace, label: str | None = None, *, waited_for: bool = False
+) -> Bound | None:
     """The largest bound of all stations, or of those of one label; None if none was visited.
 
     Work counts, not hold: a thread that waits for a connection is held, but it is not
     what the run is waiting for. Of equal bounds the one that was waited for longer counts.
+    ``waited_for``: only stations for which somebody waited.
     """
     bounds = [
         bound
         for i, station in enumerate(trace.stations)
         if station.size < UNLIMITED
         and (station.label == label or (label is None and station.kind != "database"))
+        and not (waited_for and not trace.spent_ns[:, station.cause].any())
         and (bound := station_bound(trace, i)) is not None
     ]
     return max(bounds, key=lambda bound: (bound.bound_ns, bound.waited_ns), default=None)

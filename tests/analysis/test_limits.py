@@ -225,3 +225,27 @@ routes: {a: {handler: async def, steps: [{cpu: 10ms}]}}
     cores = next(row for row in summary.resources if row.label == "cores")
     assert cores.busy == pytest.approx(0.9, abs=0.03)
     assert (found.kind, found.override) == ("cores", "server.cores=2")
+
+
+def test_connecting_for_each_request_is_limited_to_what_the_database_takes() -> None:
+    text = BURST.replace("def", "async def").replace("{size: 30,", "{size: 0, overflow: 300,")
+    text = text.replace(", threads: 20", "").replace("requests: 200", "requests: 300")
+    summary, found = answer(text)
+    assert (summary.total.errors, found.override) == (200, "pools.db.overflow=100")
+    assert answer(text, "pools.db.overflow=100")[0].total.errors == 0
+
+
+def test_a_slot_that_nobody_waits_for_does_not_limit_a_burst() -> None:
+    text = """\
+load: {requests: 5, at: once}
+pools: {db: {size: 5, database: pg}}
+databases: {pg: {}}
+locks: {row: {}}
+routes:
+  pay:
+    handler: async def
+    steps: [{with: db, do: [{query: db, time: 90ms}, {lock: row}, {query: db, time: 20ms}]}]
+"""
+    _, found = answer(text)
+    assert found.resource == "lock row"
+    assert found.override == "routes.pay.steps[0].do[2].time=10ms"
