@@ -63,6 +63,7 @@ class Transaction:
         self.serializable = serializable
         self.snapshot = log.commits
         self.ended = False
+        self.error: LockRefused | None = None  # that it was rolled back for
         self.held: list[RowLock] = []
         self.waits_for: list[RowLock] = []
         self.when_over: Callable[[], None] = lambda: None
@@ -74,9 +75,10 @@ class Transaction:
             self._log.commits += 1
             self._end(self._log.commits)
 
-    def rollback(self) -> None:
-        """End it without a trace."""
+    def rollback(self, error: LockRefused | None = None) -> None:
+        """End it without a trace; because of this error, if there was one."""
         if not self.ended:
+            self.error = error
             self._end(None)
 
     def sees(self, commit: int) -> bool:
@@ -161,8 +163,9 @@ class RowLock:
         if self.is_held_by(transaction, shared=shared):
             return granted(self._env)
         if not transaction.sees(self._written):
-            transaction.rollback()
-            return refused(self._env, SerializationFailure("the row was updated since"))
+            error = SerializationFailure("the row was updated since")
+            transaction.rollback(error)
+            return refused(self._env, error)
         waiter = _Waiter(simpy.Event(self._env), transaction, shared)
         upgrade = transaction in self.holders
         if self._admits(waiter) and (upgrade or not self._waiting):
@@ -230,7 +233,7 @@ class RowLock:
     def _fail(self, waiter: _Waiter, error: LockRefused) -> None:
         self._leave(waiter)
         refuse(waiter.event, error)
-        waiter.transaction.rollback()
+        waiter.transaction.rollback(error)
 
     def _leave(self, waiter: _Waiter) -> None:
         self._waiting.remove(waiter)

@@ -39,7 +39,7 @@ DEADLOCK_TIMEOUT_NS = 1_000_000_000
 class OpenTransaction:
     """One try of a ``With``: what it holds, as the database and as the trace see it."""
 
-    __slots__ = ("_taken", "_task", "_visits", "database", "failure", "model", "redone")
+    __slots__ = ("_failure", "_taken", "_task", "_visits", "database", "model", "redone")
 
     def __init__(self, task: Task, model: Transaction, database: int, redone: int) -> None:
         self._task = task
@@ -48,15 +48,26 @@ class OpenTransaction:
         self.redone = redone  # how often this block was run before
         # What its other branches fail with. Where it just ended they were left behind by
         # their gather (asyncpg: InterfaceError), and nobody reads this outcome.
-        self.failure = contract.IN_FLIGHT
+        self._failure = contract.IN_FLIGHT
         self._visits: list[Visit] = []
         self._taken: set[tuple[RowLock, bool]] = set()
         model.when_over = self._over
 
+    @property
+    def failure(self) -> int:
+        """The outcome of whoever goes on in it when it is over."""
+        return _FAILURES.get(type(self.model.error), self._failure)
+
+    def fail(self, outcome: int) -> Failed:
+        """Roll it back for another reason than a lock."""
+        self._failure = outcome
+        self.model.rollback()
+        return Failed(outcome)
+
     def took(self, row: RowLock, shared: bool, task: Task, visit: Visit) -> None:
         """A lock was granted; its visit lasts to the end of the transaction."""
-        if (row, False) in self._taken or (row, shared) in self._taken:
-            task.released(visit)  # another branch has it already
+        if self.model.ended or (row, False) in self._taken or (row, shared) in self._taken:
+            task.released(visit)  # over at the same instant, or another branch has it already
             return
         self._taken.add((row, shared))
         self._visits.append(visit)
@@ -197,7 +208,6 @@ class Transactions:
                 transaction.took(row, step.shared, task, visit)
             else:
                 task.released(visit)
-                transaction.failure = _FAILURES.get(type(event.value), transaction.failure)
 
         event = row.acquire(
             transaction.model,
@@ -213,6 +223,8 @@ class Transactions:
             yield from self.runner.wait_for(task, event, cause, step.frees_loop, soon=False)
         except LockRefused as error:
             raise Failed(transaction.failure) from error
+        if transaction.model.ended:
+            raise Failed(transaction.failure)
 
     def _row(self, lock: int, number: int) -> RowLock:
         row = self.rows.get((lock, number))
@@ -287,11 +299,7 @@ class Transactions:
 
     def _outage(self, task: Task, database: int) -> Failed:
         """The failure of a statement that begins in an outage, and of its transaction."""
-        outcome = contract.database_error(self.plan, database)
-        transaction = task.transactions[-1]
-        transaction.failure = outcome
-        transaction.model.rollback()
-        return Failed(outcome)
+        return task.transactions[-1].fail(contract.database_error(self.plan, database))
 
 
 _FAILURES: dict[type | None, int] = {

@@ -191,3 +191,18 @@ def test_who_fails_gives_up_all_its_locks_at_that_instant() -> None:
     refused = rows[1].acquire(loser)
     assert isinstance(refused.value, SerializationFailure)
     assert loser.ended and over == [0] and not rows[0].holders
+
+
+def test_a_lock_granted_at_the_instant_of_the_failure_is_given_up_too() -> None:
+    """Two branches wait for what one commit frees: the first row is read, the second written."""
+    env, commits = Clock(), CommitLog()
+    rows = [RowLock(env), RowLock(env)]
+    winner, loser = Transaction(commits), Transaction(commits, serializable=True)
+    rows[0].acquire(winner, shared=True)
+    rows[1].acquire(winner)
+    first, second = rows[0].acquire(loser), rows[1].acquire(loser)
+    second.callbacks.append(lambda event: event.defused())
+    winner.commit()
+    assert first.ok and not second.ok
+    assert isinstance(loser.error, SerializationFailure)
+    assert not rows[0].holders and not rows[1].holders
