@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from models.clock import Steps
 from simulator.engines import contract
-from simulator.engines.contract import CPU, STREAM, THREADS
+from simulator.engines.contract import CPU, FRAMEWORK, STREAM, THREADS
 from simulator.engines.failed import Failed
 from simulator.engines.task import Task
 from simulator.plan import Broadcast, Stream
@@ -36,15 +36,17 @@ class Streams:
 
     def _stream(self, task: Task, step: Stream) -> Steps:
         runner = self.runner
-        for _ in range(runner.draw(task, step.chunks)):
-            every = runner.draw(task, step.every)
+        for chunk in range(runner.draw(task, step.chunks)):
+            every = runner.draw(task, step.every, chunk)
+            if every:
+                every += runner.plan.server.overheads.timer_ns  # it is a sleep
             if step.per_chunk_thread:
                 yield from self._next(task, every)
             else:
                 yield from runner.hold(task, every, STREAM, step.frees_loop)
             if task.abandoned:
                 raise Failed(contract.CLIENT_TIMEOUT)
-            yield from runner.compute(task, runner.draw(task, step.cpu), CPU)
+            yield from runner.compute(task, runner.draw(task, step.cpu, chunk), CPU)
             if task.first_byte == NOT_FINISHED:
                 task.first_byte = runner.clock.now
         if step.per_chunk_thread:
@@ -58,13 +60,16 @@ class Streams:
         token = yield from runner.acquire(
             task, visit, process.threads.acquire(), THREADS, frees_loop=True, soon=True
         )
+        hop_ns = runner.plan.server.overheads.thread_hop_ns
+        if hop_ns:
+            yield from runner.compute(task, hop_ns, FRAMEWORK)
         yield from runner.hold(task, ns, STREAM, frees_loop=True)
         task.released(visit)
         process.threads.release(token)
 
     def _broadcast(self, task: Task, step: Broadcast) -> Steps:
         """Send to each socket in a turn of its own: others get in between."""
-        cpu = self.runner.draw(task, step.cpu)
-        for _ in range(step.sockets):
+        for socket in range(step.sockets):
+            cpu = self.runner.draw(task, step.cpu, socket)
             yield from self.runner.compute(task, cpu, CPU)
             yield from self.runner.next_turn(task, self.processes[task.process])

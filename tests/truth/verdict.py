@@ -63,7 +63,7 @@ def compare(replay: Replay) -> tuple[Comparison, ...]:
 
 
 def verdict(replay: Replay) -> str:
-    """``within 5 % or 2 ms``, ``within spread``, ``OPEN``, or ``reported`` if not asserted."""
+    """``near``, ``spread`` or ``OPEN``; ``reported`` for one that is off and not asserted."""
     comparisons = compare(replay)
     if all(comparison.is_near for comparison in comparisons):
         return "near"
