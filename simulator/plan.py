@@ -183,7 +183,7 @@ class Stream:
 
 @dataclass(frozen=True, slots=True)
 class Broadcast:
-    """Send one message to n open sockets: loop CPU for each, a turn for each."""
+    """Send one message to n open sockets: loop CPU for each, without a break."""
 
     sockets: int
     cpu: int  # stream of the CPU time of one send

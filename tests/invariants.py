@@ -259,11 +259,13 @@ def _drawn(
                 ns += plan.server.overheads.timer_ns
             out[step.cause] += ns
         elif isinstance(step, Stream):
-            chunks = workload.time(step.chunks)(request)
-            out[contract.STREAM] += chunks * workload.time(step.every)(request)
-            out[contract.CPU] += chunks * workload.time(step.cpu)(request)
+            for chunk in range(workload.time(step.chunks)(request)):
+                every = workload.time(step.every, 0, chunk)(request)
+                out[contract.STREAM] += every and every + plan.server.overheads.timer_ns
+                out[contract.CPU] += workload.time(step.cpu, 0, chunk)(request)
         elif isinstance(step, Broadcast):
-            out[contract.CPU] += step.sockets * workload.time(step.cpu)(request)
+            sends = (workload.time(step.cpu, 0, i)(request) for i in range(step.sockets))
+            out[contract.CPU] += sum(sends)
         elif isinstance(step, With | ToThread):
             _drawn(plan, step.steps, workload, request, out)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import random
 import sys
+from pathlib import Path
 from typing import Any
 
 from simulator.answer import Answer, simulate
@@ -21,6 +22,9 @@ from simulator.workload import Workload
 from tests import invariants
 
 Document = dict[str, Any]
+
+FOLDER = Path(__file__).parent
+ARRIVALS, ARRIVALS_OF_ROUTES = "swarm_arrivals.csv", "swarm_arrivals_of_routes.csv"
 
 DISTRIBUTIONS: list[Any] = [
     {"exp": "3ms"},
@@ -41,11 +45,21 @@ def scenario(seed: int) -> Document:
 
 
 class _Writer:
+    """Writes one scenario; every key and step of the language has its chance."""
+
     def __init__(self, chance: random.Random) -> None:
         self.chance = chance
         self.kind = chance.choice(["asgi", "asgi", "asgi", "threads", "sync"])
         self.pools = ["a", "b"][: chance.randint(0, 2)]
         self.locks = ["row", "account"][: chance.randint(0, 2)] if self.pools else []
+        self.services = ["pay", "geo"][: chance.choice([0, 0, 1, 2])]
+        self.accelerators = ["gpu", "llm"][: chance.choice([0, 0, 1, 2])]
+
+    def maybe(self, probability: float, document: Document, **keys: Any) -> None:
+        """Set keys with a probability; a callable makes the value."""
+        if self.chance.random() < probability:
+            for key, value in keys.items():
+                document[key.rstrip("_")] = value() if callable(value) else value
 
     def document(self, seed: int) -> Document:
         chance = self.chance
@@ -54,19 +68,24 @@ class _Writer:
         if self.pools:
             document["pools"] = {name: self.pool() for name in self.pools}
         if any("database" in pool for pool in document.get("pools", {}).values()):
-            document["databases"] = {
-                "pg": {"max_connections": chance.randint(4, 20), "reserved": 2}
-            }
+            document["databases"] = {"pg": self.database()}
         if self.locks:
-            document["locks"] = {name: {} for name in self.locks}
-        routes = [self.route() for _ in range(chance.randint(1, 3))]
-        for route in routes[1:]:
-            if chance.random() < 0.2:
-                route["load"] = self.load()  # the other routes share the scenario's
-            else:
-                route["weight"] = chance.randint(1, 3)
-        document["routes"] = {f"route{i}": route for i, route in enumerate(routes)}
+            document["locks"] = {name: self.row_lock() for name in self.locks}
+        document["routes"] = self.routes()
+        written = json.dumps(document["routes"])
+        self.services = [name for name in self.services if f'"call": "{name}"' in written]
+        self.accelerators = [name for name in self.accelerators if f': "{name}"' in written]
+        if self.services:
+            document["services"] = {name: self.service() for name in self.services}
+        if self.accelerators:
+            document["accelerators"] = {name: self.accelerator(name) for name in self.accelerators}
+        self.maybe(0.3, document, client=self.client)
+        faults = self.faults(document)
+        if faults and chance.random() < 0.5:
+            document["faults"] = faults
         return document
+
+    # What serves.
 
     def server(self) -> Document:
         chance = self.chance
@@ -84,27 +103,21 @@ class _Writer:
                 server["switch_interval"] = chance.choice(["5ms", "1ms"])
         if self.kind == "asgi":
             server["loop"] = chance.choice(["uvloop", "asyncio"])
+            self.maybe(0.15, server, limit_concurrency=lambda: chance.randint(2, 20))
+        if self.kind == "sync":
+            self.maybe(0.3, server, timeout=lambda: chance.choice(["4ms", "10ms"]))
+        if self.kind != "threads":
+            self.maybe(0.15, server, backlog=lambda: chance.randint(1, 8))
+        if chance.random() < 0.2:
+            server["instances"] = chance.randint(2, 3)
+            balancers = ["round_robin", "random", "least_connections", "two_choices"]
+            server["balancer"] = chance.choice(balancers)
+        self.maybe(0.3, server, cores=lambda: chance.randint(1, 3))
         kinds = {"asgi": ["loop_before", "loop_after", "thread_hop"]}.get(self.kind, ["worker"])
         every = [*kinds, "pool_hold", "connect", "close", "timer"]
         chosen = {key: self.duration() for key in every if chance.random() < 0.4}
         server["overheads"] = chance.choice(["none", chosen or "none"])
         return server
-
-    def load(self) -> Document:
-        chance = self.chance
-        if chance.random() < 0.4:
-            return {"requests": chance.randint(1, 40), "at": "once"}
-        load: Document = {
-            "rate": f"{chance.choice([50, 200, 333, 1000])}/s",
-            "arrivals": chance.choice(["poisson", "constant"]),
-        }
-        if chance.random() < 0.5:
-            load["requests"] = chance.randint(1, 60)
-        else:
-            load["for"] = chance.choice(["50ms", "100ms"])
-            if chance.random() < 0.5:
-                load["drain"] = chance.choice(["0s", "5ms", "30s"])
-        return load
 
     def pool(self) -> Document:
         chance = self.chance
@@ -114,16 +127,154 @@ class _Writer:
         pool["min"] = chance.randint(0, pool["size"])
         pool["acquire_timeout"] = chance.choice(["none", "2ms", "5ms", "30s"])
         pool["driver"] = chance.choice(["async", "async", "blocking"])
-        if chance.random() < 0.3:
-            pool["database"] = "pg"
+        self.maybe(0.4, pool, database="pg")
         return pool
 
+    def database(self) -> Document:
+        chance = self.chance
+        database: Document = {"max_connections": chance.randint(4, 20), "reserved": 2}
+        self.maybe(0.5, database, cores=lambda: chance.randint(1, 3))
+        if self.locks:
+            self.maybe(0.5, database, deadlock_timeout=lambda: chance.choice(["1ms", "1s"]))
+        return database
+
+    def row_lock(self) -> Document:
+        chance, lock = self.chance, {}
+        if chance.random() < 0.4:
+            lock["keys"] = chance.randint(2, 5)
+            lock["pick"] = chance.choice(["uniform", {"zipf": 1.1}, "fixed"])
+        self.maybe(0.3, lock, grant=lambda: chance.choice(["fifo", "random"]))
+        return lock
+
+    def service(self) -> Document:
+        chance = self.chance
+        service: Document = {"time": self.time()}
+        if chance.random() < 0.6:
+            service["concurrency"] = chance.randint(1, 4)
+            self.maybe(0.5, service, queue=lambda: chance.randint(0, 4))
+        self.maybe(0.3, service, errors=lambda: chance.choice(["20%", "1.5%"]))
+        self.maybe(0.5, service, rate_limit=self.rate_limit)
+        client = {"connections": chance.randint(1, 3), "pool_timeout": "5ms"}
+        self.maybe(0.4, service, client=lambda: chance.choice(["httpx", "aiohttp", client]))
+        self.maybe(0.4, service, timeout=lambda: chance.choice(["2ms", "5ms", "none"]))
+        self.maybe(0.4, service, retries=self.retries)
+        return service
+
+    def rate_limit(self) -> Document:
+        chance = self.chance
+        over = chance.choice(["wait", "reject"])
+        kind = chance.choice(["token_bucket", "leaky_bucket", "fixed_window", "sliding_window"])
+        limit: Document = {"kind": kind, "over": over}
+        if kind.endswith("bucket"):
+            limit["rate"] = chance.choice(["300/s", "1000/s", "700/s"])
+        else:
+            limit |= {"limit": chance.randint(1, 5), "window": chance.choice(["3ms", "10ms"])}
+        if kind == "token_bucket":
+            limit["burst"] = chance.randint(1, 5)
+        return limit
+
+    def accelerator(self, name: str) -> Document:
+        chance = self.chance
+        table = {"table": {1: "1ms", 2: "1ms", 8: "3ms"}}
+        linear = {"base": "1ms", "per_item": "250us"}
+        time = chance.choice([table, linear, "2ms", {"exp": "2ms"}])
+        if name == "llm":
+            accelerator = {"continuous": {"max_running": chance.randint(1, 5)}, "step": time}
+        else:
+            batch = {"max": chance.randint(1, 5), "wait": chance.choice(["0s", "1ms", "5ms"])}
+            accelerator = {"batch": batch, "time": time}
+            self.maybe(0.4, accelerator, count=lambda: chance.randint(1, 3))
+        self.maybe(0.4, accelerator, queue=lambda: chance.randint(0, 6))
+        return accelerator
+
+    def faults(self, document: Document) -> list[Document]:
+        """A fault for each thing that can have one."""
+        targets = [{"service": name} for name in self.services]
+        targets += [{"accelerator": name} for name in self.accelerators]
+        targets += [{"database": name} for name in document.get("databases", {})]
+        out = []
+        for target in targets:
+            fault: Document = {**target, "at": self.duration(), "for": "20ms"}
+            fault |= self.chance.choice([{"outage": True}, {"slow": 2.5}, {"slow": 3}])
+            out.append(fault)
+        return out
+
+    # Who asks.
+
+    def load(self, arrivals: str = ARRIVALS_OF_ROUTES) -> Document:
+        chance = self.chance
+        kind = chance.choice(["burst", "burst", "open", "open", "open", "stages", "users", "trace"])
+        if kind == "burst":
+            return {"requests": chance.randint(1, 40), "at": "once"}
+        if kind == "trace":
+            return {"trace": arrivals}
+        load: Document = {}
+        if kind == "open":
+            load["rate"] = f"{chance.choice([50, 200, 333, 1000])}/s"
+            load["arrivals"] = chance.choice(["poisson", "constant", {"gamma": {"cv": 2}}])
+        elif kind == "stages":
+            targets = [chance.choice([0, 200, 1000]), 300]
+            stages = [{"duration": "30ms", "target": f"{target}/s"} for target in targets]
+            self.maybe(0.5, load, start="100/s")
+            return load | {"stages": stages, "arrivals": chance.choice(["poisson", "constant"])}
+        else:
+            load["users"] = chance.randint(1, 5)
+            self.maybe(0.7, load, think=self.time)
+            self.maybe(0.3, load, ramp="10ms")
+        # Users without any time of their own would never let time pass.
+        if chance.random() < 0.5 or kind == "users":
+            load["requests"] = chance.randint(1, 60)
+        else:
+            load["for"] = chance.choice(["50ms", "100ms"])
+            self.maybe(0.5, load, drain=lambda: chance.choice(["0s", "5ms", "30s"]))
+        return load
+
+    def client(self) -> Document:
+        chance = self.chance
+        client: Document = {}
+        self.maybe(0.6, client, timeout=lambda: chance.choice(["3ms", "10ms", "30ms"]))
+        self.maybe(0.6, client, retries=self.retries)
+        self.maybe(0.4, client, latency=self.time)
+        if self.kind == "sync":
+            self.maybe(0.5, client, close_delay=lambda: chance.choice(["1ms", "5ms"]))
+        else:
+            self.maybe(0.3, client, connections=lambda: {"kept": chance.randint(1, 9)})
+        return client or {"timeout": "10ms"}
+
+    def retries(self) -> Any:
+        chance = self.chance
+        backoff: Any = chance.choice(["1ms", "0s"])
+        if chance.random() < 0.5:
+            backoff = {"base": "1ms", "factor": 2, "jitter": chance.choice([True, False])}
+        return {"max": chance.randint(1, 3), "backoff": backoff}
+
+    def routes(self) -> Document:
+        chance = self.chance
+        routes = [self.route() for _ in range(chance.randint(1, 3))]
+        for route in routes[1:]:
+            if chance.random() < 0.2:
+                route["load"] = self.load(ARRIVALS)  # the other routes share the scenario's
+            else:
+                route["weight"] = chance.randint(1, 3)
+        return {f"route{i}": route for i, route in enumerate(routes)}
+
     def route(self) -> Document:
-        asynchronous = self.kind == "asgi" and self.chance.random() < 0.6
-        return {
-            "handler": "async def" if asynchronous else "def",
-            "steps": self.steps(asynchronous, 2, ()),
-        }
+        chance = self.chance
+        asynchronous = self.kind == "asgi" and chance.random() < 0.6
+        steps = self.steps(asynchronous, 2, ())
+        if chance.random() < 0.15:
+            stream = {"chunks": chance.choice([1, 3, {"geometric": 3}]), "every": self.time()}
+            self.maybe(0.5, stream, cpu=self.time, direction="in")
+            steps.append({"stream": stream})
+        route: Document = {"handler": "async def" if asynchronous else "def", "steps": steps}
+        self.maybe(0.1, route, deadline=lambda: chance.choice(["5ms", "20ms"]))
+        text = json.dumps(steps)
+        if any(word in text for word in ('"call"', '"predict"', '"generate"')):
+            self.maybe(0.3, route, priority=lambda: chance.randint(0, 3))
+        self.maybe(0.1, route, after=lambda: self.steps(asynchronous, 1, ()))
+        return route
+
+    # What a handler does.
 
     def steps(
         self, asynchronous: bool, depth: int, held: tuple[str, ...], shared: bool = False
@@ -136,34 +287,82 @@ class _Writer:
         kinds = ["cpu", "block"]
         free = [pool for pool in self.pools if not (shared and pool in held)]
         if asynchronous:
-            kinds += ["await", "await"]
+            kinds += ["await", "await", "broadcast"]
         if free:
             kinds += ["query", "query"]
         if held and self.locks and not shared:
             kinds += ["lock", "lock"]
+        kinds += ["call", "call"] if self.services else []
+        kinds += ["predict"] if "gpu" in self.accelerators else []
+        kinds += ["generate"] if "llm" in self.accelerators else []
         if depth:
             kinds += ["with"] if free else []
             kinds += ["gather", "to_thread"] if asynchronous else []
-        kind = chance.choice(kinds)
-        if kind == "cpu":
-            releases = chance.random() < 0.2
-            return {"cpu": {"time": self.time(), "releases_gil": True} if releases else self.time()}
-        if kind in ("await", "block"):
-            return {kind: self.time()}
-        if kind == "query":
-            return {"query": chance.choice(free), "time": self.time()}
-        if kind == "lock":
-            return {"lock": chance.choice(self.locks)}
-        if kind == "with":
-            pool = chance.choice(free)
-            return {"with": pool, "do": self.steps(asynchronous, depth - 1, (*held, pool))}
-        if kind == "gather":
-            branches: list[Any] = [
-                self.steps(True, depth - 1, held, shared=True) for _ in range(chance.randint(1, 3))
-            ]
-            return {
-                "gather": [b[0] if len(b) == 1 and chance.random() < 0.5 else b for b in branches]
-            }
+        return getattr(self, f"_{chance.choice(kinds)}")(asynchronous, depth, held, shared, free)
+
+    def _cpu(self, *_: Any) -> Document:
+        if self.chance.random() < 0.2:
+            return {"cpu": {"time": self.time(), "releases_gil": True}}
+        return {"cpu": self.time()}
+
+    def _block(self, *_: Any) -> Document:
+        return {"block": self.time()}
+
+    def _await(self, *_: Any) -> Document:
+        return {"await": self.time()}
+
+    def _broadcast(self, *_: Any) -> Document:
+        return {"broadcast": {"sockets": self.chance.randint(1, 5), "cpu": self.duration()}}
+
+    def _query(self, *given: Any) -> Document:
+        return {"query": self.chance.choice(given[4]), "time": self.time()}
+
+    def _lock(self, *_: Any) -> Document:
+        lock: Document = {"lock": self.chance.choice(self.locks)}
+        self.maybe(0.3, lock, shared=True)
+        return lock
+
+    def _call(self, asynchronous: bool, *_: Any) -> Document:
+        call: Document = {"call": self.chance.choice(self.services)}
+        self.maybe(0.3, call, timeout=lambda: self.chance.choice(["2ms", "6ms"]))
+        self.maybe(0.3, call, retries=self.retries)
+        if asynchronous:
+            self.maybe(0.2, call, blocking=True)
+        return call
+
+    def _predict(self, *_: Any) -> Document:
+        return {"predict": "gpu"}
+
+    def _generate(self, *_: Any) -> Document:
+        return {"generate": "llm", "tokens": self.chance.choice([1, 3, {"geometric": 4}])}
+
+    def _with(
+        self,
+        asynchronous: bool,
+        depth: int,
+        held: tuple[str, ...],
+        shared: bool,
+        free: list[str],
+    ) -> Document:
+        pool = self.chance.choice(free)
+        steps = self.steps(asynchronous, depth - 1, (*held, pool), shared)
+        taken: Document = {"with": pool, "do": steps}
+        if self.chance.random() < 0.3 and not shared:
+            taken["isolation"] = self.chance.choice(["serializable", "repeatable_read"])
+            taken["retries"] = self.retries()
+        return taken
+
+    def _gather(
+        self, asynchronous: bool, depth: int, held: tuple[str, ...], shared: bool, _: Any
+    ) -> Document:
+        count = self.chance.randint(1, 3)
+        branches: list[Any] = [self.steps(True, depth - 1, held, True) for _ in range(count)]
+        bare = self.chance.random() < 0.5
+        return {"gather": [b[0] if len(b) == 1 and bare else b for b in branches]}
+
+    def _to_thread(
+        self, asynchronous: bool, depth: int, held: tuple[str, ...], shared: bool, _: Any
+    ) -> Document:
         return {"to_thread": self.steps(False, depth - 1, held, shared)}
 
     def time(self) -> Any:
@@ -177,12 +376,13 @@ class _Writer:
 
 def check(seed: int) -> Answer:
     """Run one scenario of the swarm; everything that must hold of it is asserted."""
-    written = loads(json.dumps(scenario(seed)), path=f"swarm-{seed}.yaml")
+    written = loads(json.dumps(scenario(seed)), path=str(FOLDER / f"swarm-{seed}.yaml"))
     plan = written.plan
     answer = simulate(written)
     invariants.check(plan, answer.trace, Workload(plan))
     # Another order of creation, and the same seed once more: not a bit of difference.
-    order = random.Random(seed).sample(range(len(answer.trace)), len(answer.trace))
+    arrivals = len(Workload(plan).arrivals()[0])
+    order = random.Random(seed).sample(range(arrivals), arrivals)
     shuffled = run(plan, Workload(plan), creation_order=order)
     assert first_difference(answer.trace, shuffled) is None
     assert as_json(simulate(written)) == as_json(answer)
@@ -211,7 +411,7 @@ def no_draw_changes_with_a_resource(written: Scenario) -> None:
     document["server"].pop("accept", None)
     for pool in document.get("pools", {}).values():
         pool["size"] += 2
-    resized = loads(json.dumps(document)).plan
+    resized = loads(json.dumps(document), path=str(FOLDER / "resized.yaml")).plan
     before, after = Workload(written.plan), Workload(resized)
     for ref, comp in zip(before.arrivals(), after.arrivals(), strict=True):
         assert (ref == comp).all()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
 
 from simulator.distributions import Exponential
 from simulator.engines.reference import run
-from simulator.plan import NEVER, LoadKind, Plan
+from simulator.plan import NEVER, LoadKind, Plan, Stage
 from simulator.workload import BLOCK, Workload
 from tests.plans import MILLISECOND, SECOND, Steps, burst, load, plan, poisson, pool
 
@@ -134,3 +135,50 @@ def test_these_draws_are_part_of_the_meaning_of_a_seed() -> None:
     arrival, _ = Workload(case).arrivals()
     assert arrival[:3].tolist() == [1624012, 3513434, 13607345]
     assert [Workload(case).time(0)(i) for i in range(3)] == [15071542, 4893229, 10449571]
+
+
+def gamma_load(cv: float, n: int = 50_000):
+    return load(LoadKind.GAMMA, n, rate=(200, 1), cv=cv)
+
+
+@pytest.mark.parametrize("cv", [0.5, 1.0, 3.0])
+def test_gamma_arrivals_have_the_rate_and_the_variation_of_their_gaps(cv: float) -> None:
+    at, _ = Workload(case_of(load=gamma_load(cv))).arrivals()
+    gaps = np.diff(at) / (5 * MS)
+    # 5 standard errors of the mean; the deviation of a gamma of cv 3 wanders by some 3 %.
+    assert gaps.mean() == pytest.approx(1, abs=5 * cv / np.sqrt(len(gaps)))
+    assert gaps.std() == pytest.approx(cv, rel=0.1)
+
+
+def staged(evenly: bool, *targets: int, start: int = 0, seconds: int = 10):
+    rates = [start, *targets]
+    stages = tuple(Stage(seconds * SECOND, (a, 1), (b, 1)) for a, b in itertools.pairwise(rates))
+    return load(
+        LoadKind.STAGES, until_ns=seconds * len(targets) * SECOND, stages=stages, evenly=evenly
+    )
+
+
+def test_stages_go_linearly_from_rate_to_rate() -> None:
+    """0 to 100/s in 10 s, then 100/s for 10 s: 500 and 1000 arrivals, the k-th at √(k/5) s."""
+    at, _ = Workload(case_of(load=staged(True, 100, 100))).arrivals()
+    ramp, plateau = at[at < 10 * SECOND], at[at >= 10 * SECOND]
+    assert (len(ramp), len(plateau)) == (500, 1000)
+    expected = np.sqrt(np.arange(500) / 5) * SECOND
+    assert np.abs(ramp - expected).max() <= 1
+    assert np.abs(np.diff(plateau) - 10 * MS).max() <= 1
+
+
+def test_random_stages_have_the_expected_numbers() -> None:
+    at, _ = Workload(case_of(load=staged(False, 1000, 1000, 0))).arrivals()
+    counts = np.histogram(at, bins=[0, 10 * SECOND, 20 * SECOND, 30 * SECOND])[0]
+    for count, expected in zip(counts, (5000, 10_000, 5000), strict=True):
+        assert count == pytest.approx(expected, abs=5 * np.sqrt(expected))
+    assert (np.diff(at) >= 0).all()
+
+
+def test_recorded_arrivals_come_as_recorded() -> None:
+    recorded = ((0, 0), (5, 1), (5, 0), (9, 1))
+    source = load(LoadKind.RECORDED, until_ns=9, recorded=recorded)
+    case = case_of(load=source)
+    at, route = Workload(dataclasses.replace(case, routes=case.routes * 2)).arrivals()
+    assert (at.tolist(), route.tolist()) == ([0, 5, 5], [0, 1, 0])

@@ -51,6 +51,7 @@ class Recorder:
         self.causes = len(plan.causes)
         self.is_wait = [cause.kind == "wait" for cause in plan.causes]
         self.live: dict[Task, None] = {}
+        self.lingering: dict[Task, None] = {}  # answered, but still holding a worker
         self.arrived = 0
         self._rows = _Table(7)
         self._ledgers = _Table(self.causes)
@@ -148,7 +149,7 @@ class Recorder:
             "interrupted": int(self.clock.now),
         }[ended]
         stuck = self._stuck() if ended == "deadlock" else ()
-        for task in self.live:
+        for task in (*self.live, *self.lingering):
             self._close(task, end)
         for (station, backend), (request, since) in self._connections.items():
             self._visits.append((station, request, backend, since, since, end, end - since))
@@ -217,7 +218,7 @@ class Recorder:
             station = self._loop_station(task.process)
             slot = NOT_GRANTED if granted == NOT_GRANTED else 0
             self.visit(station, task, slot, task.loop_queued, granted, end, work)
-        if task.is_request:
+        if task.is_request and task in self.live:
             self._row(task, NOT_FINISHED, IN_FLIGHT)
 
 

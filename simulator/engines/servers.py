@@ -149,12 +149,13 @@ class Servers:
         else:
             outcome = yield from self._handle(task)
         self._finish(task, outcome)
-        yield from self._after(task)
+        if not task.killed:
+            yield from self._after(task)
         linger_ns = min(self.plan.client.close_delay_ns, LINGER_MAX_NS)
         if linger_ns:
             self.recorder.lingering[task] = None
             yield self.clock.at(linger_ns, task.key(contract.PHASE_END))
-            del self.recorder.lingering[task]
+            self.recorder.lingering.pop(task, None)
         task.released(visit)
         workers.release(slot)
 
@@ -170,12 +171,15 @@ class Servers:
         outcome = yield over
         if outcome == WORKER_TIMEOUT:
             task.spent, task.mark, task.killed = task.so_far(), self.clock.now, True
+            self.recorder.lingering[task] = None
             self.runner.processor.kill(task)
         return outcome
 
     def _until_killed(self, task: Task, over: simpy.Event) -> Steps:
         outcome = yield from self._handle(task)
-        if not over.triggered:
+        if over.triggered:
+            self.recorder.lingering.pop(task, None)
+        else:
             grant(over, outcome)
 
     def _in_server_thread(self, task: Task) -> Steps:
@@ -262,7 +266,7 @@ class Servers:
             return
         background = self.recorder.branch(task, BACKGROUND)
         self.recorder.lingering[task] = None
-        background.loop_queued, background.loop_granted = task.loop_queued, task.loop_granted
+        background.take_turn_of(task)
         on_asgi = self.plan.server.kind is ServerKind.ASGI
         try:
             if on_asgi and not route.on_loop:
@@ -271,7 +275,6 @@ class Servers:
                 yield from self.runner.run(background, route.after)
         except Failed:
             pass  # the answer is out; nobody hears of it
-        task.loop_queued, task.loop_granted = background.loop_queued, background.loop_granted
-        background.loop_queued = background.loop_granted = -1
+        task.take_turn_of(background)
         self.recorder.ended(background)
-        del self.recorder.lingering[task]
+        self.recorder.lingering.pop(task, None)

@@ -47,13 +47,16 @@ class StepRunner:
         for family in (Transactions, Gathers, Calls, Batches, Streams):
             self.steps |= family(self).steps
 
-    def draw(self, task: Task, stream: int) -> int:
-        """The drawn time (or number) of a stream for this task's request and attempt."""
+    def draw(self, task: Task, stream: int, sub: int = 0) -> int:
+        """The drawn time (or number) of a stream for this task's request and attempt.
+
+        ``sub``: which of several that one step draws, such as the chunks of a stream.
+        """
         attempt = task.attempt
         if task.transactions:
             attempt += task.transactions[-1].redone
-        if attempt:
-            return self.wiring.workload.time(stream, attempt)(task.request)
+        if attempt or sub:
+            return self.wiring.workload.time(stream, attempt, sub)(task.request)
         return self.times[stream](task.request)
 
     # Being on the loop, having the GIL.

@@ -24,6 +24,9 @@ class Streams:
     loop; a sync one by ``iterate_in_threadpool``, a token of the limiter for each
     ``next()``, the one that raises ``StopIteration`` included. A client that has left
     ends the stream at its next chunk (Starlette cancels at the disconnect itself).
+
+    A broadcast imitates a loop of ``await websocket.send_text(…)``: asyncio's ``drain``
+    returns at once while the write buffer has room, so the loop is held to the last send.
     """
 
     def __init__(self, runner: StepRunner) -> None:
@@ -68,8 +71,6 @@ class Streams:
         process.threads.release(token)
 
     def _broadcast(self, task: Task, step: Broadcast) -> Steps:
-        """Send to each socket in a turn of its own: others get in between."""
-        for socket in range(step.sockets):
-            cpu = self.runner.draw(task, step.cpu, socket)
-            yield from self.runner.compute(task, cpu, CPU)
-            yield from self.runner.next_turn(task, self.processes[task.process])
+        """Send to each socket in turn: a send that finds room in its buffer does not suspend."""
+        sends = (self.runner.draw(task, step.cpu, socket) for socket in range(step.sockets))
+        yield from self.runner.compute(task, sum(sends), CPU)

@@ -128,6 +128,12 @@ class Task(Owner):
         spent[self.doing] += self._clock._now - self.mark
         return spent
 
+    def take_turn_of(self, other: Task) -> None:
+        """Go on in the turn of the loop that another task has had so far."""
+        self.loop_queued, self.loop_granted = other.loop_queued, other.loop_granted
+        self.loop_waited = self.waited - (other.waited - other.loop_waited)
+        other.loop_queued = other.loop_granted = NOT_GRANTED
+
     def queue(self, station: int) -> Visit:
         """Begin a visit."""
         visit = Visit(station, self._clock._now)

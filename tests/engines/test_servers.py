@@ -177,13 +177,11 @@ def test_ten_thousand_idle_sockets_fit_one_loop() -> None:
     assert set(finished(trace)) == {60_000}
 
 
-def test_a_broadcast_costs_loop_cpu_for_each_socket_and_lets_others_in_between() -> None:
+def test_a_broadcast_holds_the_loop_to_its_last_send() -> None:
+    """A send that finds room in its buffer does not suspend: asyncio's drain returns at once."""
     steps = Steps()
     case = plan(steps, Broadcast(100, steps.time(MS)), load=burst(2))
-    trace = traced(case, [0, 0])
-    # 0 sends twice before 1 is read, then they take turns: 0's last ends at 197, and it
-    # goes once more to the back of the queue, behind the send of 1 that ends at 198.
-    assert finished(trace) == [198, 200]
+    assert finished(traced(case, [0, 0])) == [100, 200]
 
 
 def test_two_choices_are_nearly_as_good_as_least_connections() -> None:
