@@ -23,7 +23,7 @@ def main() -> None:
     for line in lines(_played(chosen, given.replications, verdicts)):
         print(line, flush=True)
     print(f"{len(chosen)} cases:", ", ".join(f"{n} {what}" for what, n in verdicts.items()))
-    print("seconds; latencies count from the intended send; near: within 5 % or 2 ms;")
+    print("seconds; latencies count from the intended send; 2 ms: not within 5 %, but 2 ms;")
     print(f"spread: within the least and greatest of {given.replications} replications")
 
 
