@@ -1,0 +1,106 @@
+"""The terminal's side of a command: exit codes, what is printed where, progress, streams.
+
+Results go to stdout, everything else to stderr. A closed pipe ends quietly; a disk that is
+full is told. Progress is said on a terminal only, and only of what takes long.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NoReturn
+
+import typer
+
+OK, BUG, USAGE, INVALID, NO_ANSWER, ENVIRONMENT, FAILED, INTERRUPTED = 0, 1, 2, 3, 4, 5, 99, 130
+PROGRESS_AFTER_S = 2.0
+
+
+def leave(code: int) -> NoReturn:
+    """End the command with this exit code."""
+    raise typer.Exit(code)
+
+
+def usage(message: str) -> NoReturn:
+    """End the command: what was asked for can't be meant."""
+    typer.echo(f"error: {message}", err=True)
+    leave(USAGE)
+
+
+def tell(message: object, *, newline: bool = True) -> None:
+    """Write what is no result, to stderr."""
+    typer.echo(message, err=True, nl=newline)
+
+
+def show(text: str) -> None:
+    """Write a result to stdout at once; a reader who has closed the pipe has seen enough."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            tell(f"error: can't write to standard output: {error.strerror}")
+            leave(ENVIRONMENT)
+        leave(OK)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Around what writes to ``path``: says that it is written, or why it can't be."""
+    try:
+        yield
+    except OSError as error:
+        usage(f"can't write {error.filename}: {error.strerror}")
+    tell(f"written: {path}")
+
+
+def files_and_overrides(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """Split a command's words: what holds ``=`` and is no file is an override."""
+    overrides = [word for word in arguments if "=" in word and not os.path.exists(word)]
+    files = [word for word in arguments if word not in overrides]
+    if not files:
+        usage("no scenario file given, only overrides: sim run FILE KEY=VALUE")
+    return files, overrides
+
+
+def requests_progress(name: str) -> Callable[[int], None]:
+    """How far a long run is: to be called with the number of requests that have arrived."""
+    if not sys.stderr.isatty():
+        return lambda arrived: None
+    began = time.monotonic()
+
+    def said(arrived: int) -> None:
+        elapsed = time.monotonic() - began
+        if elapsed > PROGRESS_AFTER_S:
+            tell(f"\r{name}: {arrived:,} requests arrived, {elapsed:.0f} s", newline=False)
+
+    return said
+
+
+def points_progress() -> Callable[[int, int], None]:
+    """How far a long sweep is: to be called with the points that are done and their number."""
+    if not sys.stderr.isatty():
+        return lambda done, of: None
+    began = time.monotonic()
+
+    def said(done: int, of: int) -> None:
+        if time.monotonic() - began > PROGRESS_AFTER_S:
+            end = "\n" if done == of else ""
+            tell(f"\r{done} of {of} points{end}", newline=False)
+
+    return said
+
+
+def mend_streams() -> None:
+    """Closed streams swallow what is written; characters that one lacks print as ``?``."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")

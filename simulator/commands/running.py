@@ -1,0 +1,137 @@
+"""What ``sim run`` and ``sim compare`` do with a scenario: load, simulate, print, write.
+
+Everything heavy is imported where it is used: ``sim --help`` loads neither NumPy nor SimPy.
+"""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from simulator.commands import console
+
+if TYPE_CHECKING:
+    from simulator.answer import Answer
+    from simulator.scenario import Scenario
+
+
+def loaded(file: str, overrides: list[str]) -> Scenario:
+    """The scenario of a file, or exit 3 with all its errors."""
+    from simulator.scenario import ScenarioError, load
+
+    try:
+        return load(file, overrides)
+    except ScenarioError as error:
+        console.tell(error)
+        console.leave(console.INVALID)
+
+
+def simulated(scenario: Scenario, seed: int | None) -> Answer:
+    """The answer of a scenario, or exit 3 where it exceeds a limit."""
+    from simulator.answer import simulate
+    from simulator.engines.contract import LimitError
+
+    try:
+        return simulate(scenario, seed=seed, progress=console.requests_progress(scenario.name))
+    except LimitError as error:
+        console.tell(f"{scenario.path}: error: {error}")
+        console.leave(console.INVALID)
+
+
+def repeat(command: str, words: list[str], seed: int | None) -> str:
+    """The command line that gives the same result again."""
+    line = shlex.join(["sim", command, *words])
+    return line if seed is None else f"{line} --seed {seed}"
+
+
+def folder_of(folder: Path | None, file: str, files: list[str]) -> Path | None:
+    """Where results of one of several files go: a folder of its name each."""
+    return folder and (folder / Path(file).stem if len(files) > 1 else folder)
+
+
+def print_answer(
+    answer: Answer, *, command: str, seed: int | None, as_json: bool, out: Path | None
+) -> None:
+    """Print the page or the JSON of a run; write both and the tables into ``out``."""
+    from simulator.report import files, machine, terminal
+    from simulator.scenario import dumps
+    from simulator.version import VERSION
+
+    scenario = answer.scenario
+    results = (scenario.plan, answer.summary, answer.bottleneck, answer.thresholds, answer.findings)
+    used = scenario.seed if seed is None else seed
+    preset = scenario.document["server"]["preset"]
+    page = terminal.render(*results, command=command, version=VERSION, preset=preset, seed=used)
+    if not as_json:
+        console.show(page)
+        if out is None:
+            return
+    meta = machine.Meta(seed=used, version=VERSION, engine="simpy")
+    document = machine.as_dict(*results, meta=meta)
+    if as_json:
+        console.show(machine.dumps(document).decode())
+    if out is not None:
+        text = dumps(scenario.document | {"seed": used})
+        with console.writing(out):
+            files.write(
+                out, scenario.plan, answer.trace, document=document, page=page, scenario_text=text
+            )
+
+
+def draw(answer: Answer, folder: Path, plot_format: str) -> None:
+    """Write the pictures of a run into a folder."""
+    from simulator.report import plots
+
+    results = (answer.scenario.plan, answer.trace, answer.summary, answer.bottleneck)
+    with console.writing(folder):
+        plots.write(folder, *results, format=plot_format)
+
+
+def write_trace(answer: Answer, path: Path) -> None:
+    """Write the holds of a run for chrome://tracing; says what was left out, if anything."""
+    from simulator.report import chrome
+
+    with console.writing(path):
+        note = chrome.write(path, answer.scenario.plan, answer.trace)
+    if note:
+        console.tell(f"{path}: {note}")
+
+
+def exit_code(answer: Answer, *, thresholds: bool) -> int:
+    """What a run says to the shell: a failed threshold wins over a deadlock."""
+    if answer.trace.ended == "interrupted":
+        return console.INTERRUPTED
+    if thresholds and not answer.passed:
+        return console.FAILED
+    return console.NO_ANSWER if answer.trace.ended == "deadlock" else console.OK
+
+
+def print_comparison(
+    files: list[str], overrides: list[str], *, seed: int | None, as_json: bool
+) -> int:
+    """Run all cases with one seed, print them side by side; gives back the exit code."""
+    from simulator.experiments.compare import Case, named
+    from simulator.report import compare, machine
+    from simulator.version import VERSION
+
+    try:
+        wanted = named(files, overrides)
+    except ValueError as error:
+        console.usage(str(error))
+    scenarios = [loaded(file, list(own)) for _, file, own in wanted]
+    used = scenarios[0].seed if seed is None else seed
+    cases = []
+    for (letter, file, own), scenario in zip(wanted, scenarios, strict=True):
+        answer = simulated(scenario, used)
+        if answer.trace.ended == "interrupted":
+            return console.INTERRUPTED
+        cases.append(Case(letter, file, own, answer))
+    if as_json:
+        meta = machine.Meta(seed=used, version=VERSION, engine="simpy")
+        console.show(machine.dumps(compare.as_dict(cases, meta)).decode())
+    else:
+        command = repeat("compare", [*files, *overrides], seed)
+        console.show(compare.render(cases, command=command, version=VERSION, seed=used))
+    stuck = any(case.answer.trace.ended == "deadlock" for case in cases)
+    return console.NO_ANSWER if stuck else console.OK
