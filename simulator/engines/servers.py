@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import simpy
-
 from models import two_choices
 from models.clock import Steps, grant
 from simulator.engines import contract
@@ -19,9 +17,9 @@ from simulator.engines.contract import (
 )
 from simulator.engines.failed import Failed
 from simulator.engines.steps import StepRunner
-from simulator.engines.task import Task
+from simulator.engines.task import Task, Visit
 from simulator.engines.wiring import Process
-from simulator.plan import NEVER, UNLIMITED, Accept, Balancer, ServerKind, Step, Stream
+from simulator.plan import NEVER, Accept, Balancer, ServerKind, Step, Stream
 
 SYN_RETRIES_S = (1, 2, 4, 8, 16, 32)
 """Linux waits so long before it sends a dropped SYN again (tcp_syn_retries = 6) …"""
@@ -47,6 +45,8 @@ class Servers:
         self.in_flight = [0] * server.instances
         self.unaccepted = [0] * server.instances
         self.connections = [0] * (server.instances * server.workers)
+        self._busy: dict[int, tuple[Task, Visit]] = {}  # what each sync worker is at
+        self._watched: set[int] = set()  # workers that have a timer running
         self._balanced = 0
         self._accepted = [0] * server.instances
         # Connections that are kept stay with the process that accepted them.
@@ -69,7 +69,7 @@ class Servers:
         else:
             task.instance = self._balance()
         self.in_flight[task.instance] += 1
-        if self.plan.server.backlog < UNLIMITED and not self._kept:
+        if self._backlog(task.instance) >= self.plan.server.backlog and not self._kept:
             outcome = yield from self._connect(task)
             if outcome != OK:
                 self._finish(task, outcome)
@@ -145,12 +145,14 @@ class Servers:
         task.granted(visit, slot)
         task.process = task.instance * self.plan.server.workers + slot
         if self.plan.server.timeout_ns < NEVER:
-            outcome = yield from self._watched(task)
-        else:
-            outcome = yield from self._handle(task)
+            self._watch(task, visit)
+        outcome = yield from self._handle(task)
+        if task.killed:
+            self.recorder.lingering.pop(task, None)
+            return
+        self._busy.pop(task.process, None)
         self._finish(task, outcome)
-        if not task.killed:
-            yield from self._after(task)
+        yield from self._after(task)
         linger_ns = min(self.plan.client.close_delay_ns, LINGER_MAX_NS)
         if linger_ns:
             self.recorder.lingering[task] = None
@@ -159,28 +161,40 @@ class Servers:
         task.released(visit)
         workers.release(slot)
 
-    def _watched(self, task: Task) -> Steps:
-        """Run the handler in a worker that is killed when it is busy for too long.
+    def _watch(self, task: Task, visit: Visit) -> None:
+        """Kill the worker if this request keeps it busy for longer than the timeout."""
+        self._busy[task.process] = (task, visit)
+        if task.process not in self._watched:
+            self._watched.add(task.process)
+            self._arm(task, visit)
+
+    def _arm(self, task: Task, visit: Visit) -> None:
+        over = visit.granted + self.plan.server.timeout_ns
+        timer = self.clock.at(over - self.clock.now, task.key(PHASE_TIMER))
+        timer.callbacks.append(lambda _: self._look_at(task.process))
+
+    def _look_at(self, process: int) -> None:
+        """One timer per worker: it has moved on to another request since, or it is killed.
 
         What runs elsewhere by then, such as a query, runs to its end; no step comes after it.
         """
-        over = simpy.Event(self.clock)
-        timer = self.clock.at(self.plan.server.timeout_ns, task.key(PHASE_TIMER))
-        timer.callbacks.append(lambda _: None if over.triggered else grant(over, WORKER_TIMEOUT))
-        self.clock.start(self._until_killed(task, over))
-        outcome = yield over
-        if outcome == WORKER_TIMEOUT:
-            task.spent, task.mark, task.killed = task.so_far(), self.clock.now, True
-            self.recorder.lingering[task] = None
-            self.runner.processor.kill(task)
-        return outcome
-
-    def _until_killed(self, task: Task, over: simpy.Event) -> Steps:
-        outcome = yield from self._handle(task)
-        if over.triggered:
-            self.recorder.lingering.pop(task, None)
-        else:
-            grant(over, outcome)
+        busy = self._busy.get(process)
+        if busy is None:
+            self._watched.discard(process)
+            return
+        task, visit = busy
+        if self.clock.now < visit.granted + self.plan.server.timeout_ns:
+            self._arm(task, visit)
+            return
+        self._watched.discard(process)
+        del self._busy[process]
+        slot = visit.slot
+        task.spent, task.mark, task.killed = task.so_far(), self.clock.now, True
+        self.recorder.lingering[task] = None
+        self.runner.processor.kill(task)
+        self._finish(task, WORKER_TIMEOUT)
+        task.released(visit)
+        self.wiring.workers[task.instance].release(slot)
 
     def _in_server_thread(self, task: Task) -> Steps:
         process = self._accept(task)
