@@ -98,10 +98,10 @@ class EventLoop:
             self._advance()
         else:
             end = simpy.Event(self._env)
-            end.callbacks.append(lambda _: self._advance())
+            end.callbacks.append(self._advance)
             grant(end)
 
-    def _advance(self) -> None:
+    def _advance(self, _event: simpy.Event | None = None) -> None:
         if self._turn:
             grant(self._turn.popleft())
             return

@@ -70,11 +70,15 @@ class Servers:
             task.instance = self._balance()
         self.in_flight[task.instance] += 1
         if self._backlog(task.instance) >= self.plan.server.backlog and not self._kept:
-            outcome = yield from self._connect(task)
-            if outcome != OK:
-                self._finish(task, outcome)
-                return
-        yield from self._serve(task)
+            return self._serve_if_connected(task)
+        return self._serve(task)
+
+    def _serve_if_connected(self, task: Task) -> Steps:
+        outcome = yield from self._connect(task)
+        if outcome == OK:
+            yield from self._serve(task)
+        else:
+            self._finish(task, outcome)
 
     def _balance(self) -> int:
         server, number = self.plan.server, self._balanced
@@ -236,9 +240,11 @@ class Servers:
             self.connections[process.index] += 1
         if overheads.loop_before_ns:
             yield from self.runner.compute(task, overheads.loop_before_ns, FRAMEWORK)
+        # uvicorn decides while it reads the request (`on_headers_complete`).
+        accepted = self.connections[process.index] < self.plan.server.limit_concurrency
         yield from self.runner.next_turn(task, process)
         outcome = LIMIT_CONCURRENCY
-        if self.connections[process.index] < self.plan.server.limit_concurrency:
+        if accepted:
             outcome = yield from self._handler(task)
         if overheads.loop_after_ns:
             yield from self.runner.compute(task, overheads.loop_after_ns, FRAMEWORK)

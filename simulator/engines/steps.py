@@ -69,13 +69,13 @@ class StepRunner:
         ``reads``: for a callback of the loop's poll, whose task runs a turn later.
         """
         assert process.loop is not None
-        yield from self._turn(task, process, process.loop.enter(soon=soon, reads=reads))
+        return self._turn(task, process, process.loop.enter(soon=soon, reads=reads))
 
     def next_turn(self, task: Task, process: Process) -> Steps:
         """Go to the back of the loop's ready queue."""
         assert process.loop is not None
         self._leaves(task, process)
-        yield from self._turn(task, process, process.loop.next_turn())
+        return self._turn(task, process, process.loop.next_turn())
 
     def leave(self, task: Task, process: Process) -> None:
         """Let the loop go on with others."""
@@ -122,7 +122,7 @@ class StepRunner:
         self, task: Task, visit: Visit, event: simpy.Event, cause: int, frees_loop: bool, soon: bool
     ) -> Steps:
         """Wait for a slot; the visit begins when it is handed over, not when the code goes on."""
-        return (yield from self.wait_for(task, event, cause, frees_loop, soon, visit))
+        return self.wait_for(task, event, cause, frees_loop, soon, visit)
 
     def wait_for(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -26,7 +26,19 @@ from simulator.engines.contract import PHASE_TIMER
 from simulator.engines.failed import Failed
 from simulator.engines.faults import Faults
 from simulator.engines.task import Task, Visit
-from simulator.plan import NEVER, NO_DATABASE, NO_STREAM, UNLIMITED, Lock, Target, Wait, With
+from simulator.plan import (
+    NEVER,
+    NO_DATABASE,
+    NO_STREAM,
+    UNLIMITED,
+    Gather,
+    Lock,
+    Step,
+    Target,
+    ToThread,
+    Wait,
+    With,
+)
 from simulator.trace import NOT_GRANTED
 
 if TYPE_CHECKING:
@@ -103,6 +115,13 @@ class Transactions:
         self.shared_databases = self._shared_databases()
         if self.shared_databases:
             self.steps[Wait] = self._wait
+        # Blocks that lock no row and lose none: they need no transaction.
+        self.plain = {
+            id(step)
+            for route in self.plan.routes
+            for step in _withs((*route.steps, *route.after))
+            if not step.serializable and not self.shared_databases and not _locks(step.steps)
+        }
 
     # Connections and transactions.
 
@@ -121,8 +140,15 @@ class Transactions:
         else:
             if connection.fresh:
                 yield from self.runner.hold(task, overheads.connect_ns, cause, step.frees_loop)
-            failed = yield from self._run_until_done(task, step)
-            yield from self.runner.hold(task, overheads.pool_hold_ns, cause, step.frees_loop)
+            if id(step) in self.plain:
+                try:
+                    yield from self.runner.run(task, step.steps)
+                except Failed as failure:
+                    failed = failure
+            else:
+                failed = yield from self._run_until_done(task, step)
+            if overheads.pool_hold_ns:
+                yield from self.runner.hold(task, overheads.pool_hold_ns, cause, step.frees_loop)
             closes = model.closes_on_return
             if closes:
                 yield from self.runner.hold(task, overheads.close_ns, cause, step.frees_loop)
@@ -306,3 +332,27 @@ _FAILURES: dict[type | None, int] = {
     DeadlockDetected: contract.DEADLOCK_DETECTED,
     SerializationFailure: contract.SERIALIZATION_FAILURE,
 }
+
+
+def _withs(steps: tuple[Step, ...]) -> Iterator[With]:
+    """All blocks, at any depth."""
+    for step in steps:
+        if isinstance(step, With):
+            yield step
+        for inner in _inner(step):
+            yield from _withs(inner)
+
+
+def _locks(steps: tuple[Step, ...]) -> bool:
+    """Whether these steps, or branches of theirs, lock rows in the block around them."""
+    return any(
+        isinstance(step, Lock)
+        or (not isinstance(step, With) and any(_locks(inner) for inner in _inner(step)))
+        for step in steps
+    )
+
+
+def _inner(step: Step) -> tuple[tuple[Step, ...], ...]:
+    if isinstance(step, Gather):
+        return tuple(branch.steps for branch in step.branches)
+    return (step.steps,) if isinstance(step, With | ToThread) else ()

@@ -56,8 +56,6 @@ OPEN = {
     "c11_MM1_rho0.9": _WORKER.format("0.81"),
     "c12_sse_async_n1": _COLD.format(47, 23),
     "c12_sse_def_n40": _COLD.format(83, 48) + "; a chunk costs the loop nothing beyond its hop",
-    "c13_limit20_async_sleep_conn_n60": "uvicorn decides on 503 while it reads the request, the "
-    "model a turn later in the task: so the first 11 and the last 8 are served, not the first 19",
 }
 """Asserted cases that fail. A test shows that each of them really does."""
 
