@@ -1,7 +1,7 @@
 """The README, executed: ``python -m tests.readme`` writes into it what its commands print.
 
 A ``console`` block holds commands after ``$`` and their output; the first ``yaml`` block
-is the file that the first command runs.
+is the file that the first command runs; the table of examples is that of `sim examples`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
+BEGIN, END = "<!-- examples -->", "<!-- end of examples -->"
 
 Run = Callable[[list[str]], str]
 
@@ -37,7 +38,18 @@ def executed(text: str, run: Run) -> str:
     text = re.sub(r"```console\n(.*?)```", block, text, flags=re.DOTALL)
     source = (ROOT / "configs" / "1000req.yaml").read_text(encoding="utf-8")
     shown = f"```yaml\n{source}```"
-    return re.sub(r"```yaml\n.*?```", lambda _: shown, text, count=1, flags=re.DOTALL)
+    text = re.sub(r"```yaml\n.*?```", lambda _: shown, text, count=1, flags=re.DOTALL)
+    table = f"{BEGIN}\n{questions(run)}{END}"
+    return re.sub(f"{BEGIN}\n.*?{END}", lambda _: table, text, flags=re.DOTALL)
+
+
+def questions(run: Run) -> str:
+    """A row for each scenario that `sim examples` lists: its question, and its file."""
+    rows = ["| question | scenario |", "|---|---|"]
+    for line in run(["examples"]).split("\n\n")[0].splitlines():
+        name, question = line.split(maxsplit=1)
+        rows.append(f"| {question.replace('|', '/')} | [`{name}`](configs/{name}.yaml) |")
+    return "\n".join(rows) + "\n"
 
 
 def main() -> None:

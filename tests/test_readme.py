@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from simulator.scenario import loads
+from simulator.scenario import arrivals, language, loads, outside
+from simulator.scenario.sections import Section
 from tests.conftest import ROOT, Sim
 from tests.readme import README, executed
 
@@ -90,17 +92,58 @@ def test_the_python_block_prints_what_it_says(capsys: pytest.CaptureFixture[str]
     assert capsys.readouterr().out.strip() == said.group(1)
 
 
-def test_the_picture_is_what_the_command_draws(sim: Sim, tmp_path: Path) -> None:
-    """The drawn shapes are equal; the bytes differ with the version of matplotlib."""
+def colours(path: Path) -> list[str]:
+    """The drawn shapes; the bytes differ with the version of matplotlib."""
+    return re.findall(r"(?:fill|stroke): (#[0-9a-f]{6})", path.read_text(encoding="utf-8"))
+
+
+def test_the_staircase_is_what_the_command_draws(sim: Sim, tmp_path: Path) -> None:
     assert sim("run", "configs/1000req.yaml", "--plot", str(tmp_path)).code == 0
-    shown = ROOT / "configs" / "1000req-staircase.svg"
-    colours = [
-        re.findall(r"fill: (#[0-9a-f]{6})", path.read_text())
-        for path in (shown, tmp_path / "staircase.svg")
-    ]
-    assert colours[0] == colours[1] and len(colours[0]) >= 4
+    shown, drawn = ROOT / "configs" / "1000req-staircase.svg", tmp_path / "staircase.svg"
+    assert colours(shown) == colours(drawn) and len(colours(shown)) >= 4
     title = "50 connections serve 1000 requests in 20 waves: the last ends at 100"
-    assert all(title in path.read_text() for path in (shown, tmp_path / "staircase.svg"))
+    assert all(title in path.read_text(encoding="utf-8") for path in (shown, drawn))
+
+
+def test_the_curve_is_what_the_sweep_draws(sim: Sim, tmp_path: Path) -> None:
+    (command,) = re.findall(r"^\$ sim (sweep .*)$", TEXT, re.MULTILINE)
+    shown, drawn = ROOT / "configs" / "1000req-sweep.svg", tmp_path / "curve.svg"
+    assert sim(*shlex.split(command), "--plot", str(drawn)).code == 0
+    assert colours(shown) == colours(drawn) and len(colours(shown)) >= 4
+    words = ("p95 falls below 150s from pools.db.size=40", "limited by threads", "p(95)")
+    for path in (shown, drawn):
+        assert [word for word in words if word not in path.read_text(encoding="utf-8")] == []
+
+
+def test_each_scenario_is_in_the_table_of_questions() -> None:
+    listed = re.findall(r"\| \[`(.+)`\]\(configs/(.+)\.yaml\) \|$", TEXT, re.MULTILINE)
+    shipped = sorted(path.stem for path in (ROOT / "configs").glob("*.yaml"))
+    assert listed == [(name, name) for name in shipped]
+
+
+def test_each_command_is_in_the_table(sim: Sim) -> None:
+    commands = re.findall(r"^  (\w+)  ", sim("--help").out, re.MULTILINE)
+    assert len(commands) == 8
+    assert [name for name in commands if f"| `sim {name}" not in TEXT] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "section"),
+    [
+        ("load", arrivals.LOAD),
+        ("client", outside.CLIENT),
+        ("server", language.SERVER),
+        ("pools.X", language.POOL),
+        ("databases.X", language.DATABASE),
+        ("locks.X", language.LOCK),
+        ("services.X", outside.SERVICE),
+        ("accelerators.X", outside.ACCELERATOR),
+        ("faults", outside.FAULT),
+    ],
+)
+def test_each_key_of_a_section_is_in_its_row(name: str, section: Section) -> None:
+    (row,) = [line for line in TEXT.splitlines() if line.startswith(f"| `{name}` |")]
+    assert [key for key in section.fields if not re.search(rf"`{key}\b", row)] == []
 
 
 def test_each_install_line_is_one_line() -> None:
