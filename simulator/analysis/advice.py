@@ -18,6 +18,7 @@ from simulator.analysis.limits import (
     peak_demand,
     processes,
     threads_allowed,
+    timely,
     workers_allowed,
 )
 from simulator.analysis.routes import (
@@ -29,7 +30,7 @@ from simulator.analysis.routes import (
     taken_twice,
 )
 from simulator.distributions import Constant, Distribution, Exponential, Lognormal, Pareto
-from simulator.engines.contract import NOT_STARTED
+from simulator.engines.contract import CLIENT_TIMEOUT, NOT_STARTED, hold_query
 from simulator.plan import (
     UNLIMITED,
     Accept,
@@ -49,11 +50,29 @@ from simulator.units import exact_duration
 def override(case: Case) -> str | None:
     """The ``KEY=VALUE`` to try on the same file; None if no key of the file helps."""
     rule = _OVERRIDES.get(case.kind)
-    found = rule(case) if rule else None
+    found = _shed(case) or (rule(case) if rule else None)
     if found is None:
         return None
     path, _, value = found.partition("=")
     return case.keys.override(path, value)
+
+
+def _shed(case: Case) -> str | None:
+    """Where most time out: a limit that lets in no more than can be answered in time.
+
+    Seven tenths of it: what is let in waits unevenly.
+    """
+    server, failures = case.plan.server, case.summary.failures
+    timed_out = bool(failures) and failures[0][0] == case.trace.outcomes[CLIENT_TIMEOUT]
+    bounded = server.kind is not ServerKind.ASGI or server.limit_concurrency < UNLIMITED
+    if not timed_out or bounded or case.plan.client.kept_connections or case.bound is None:
+        return None
+    if case.summary.total.errors * 2 <= case.summary.total.finished:
+        return None
+    limit = (timely(case.plan, case.bound) or 0) * 7 // 10
+    # Where the requests alone are too many, without their retries, more capacity helps more.
+    enough_of_it = not is_burst(case.trace) and (_utilisation(case) or 0) < 1
+    return f"server.limit_concurrency={limit}" if enough_of_it and limit > case.bound.size else None
 
 
 def _utilisation(case: Case) -> Fraction | None:
@@ -155,6 +174,9 @@ def _fit_the_database(case: Case) -> str | None:
 
 def _shorten_the_lock(case: Case) -> str | None:
     transactions = (step for step in _all_steps(case) if isinstance(step, With))
+    if case.special == "lock, redone":
+        again = [outer for outer in transactions if outer.serializable]
+        return _shorten(case, [step for outer in again for step in every_step(outer.steps)])
     return _shorten(case, [step for outer in transactions for step in _after_lock(outer, case)])
 
 
@@ -196,13 +218,35 @@ def shorter(time: Distribution, divisor: int) -> str | None:
 
 
 def _break_the_deadlock(case: Case) -> str | None:
-    """So few threads that one of them always gets all the connections it takes."""
+    """No threads before the connections; or so few that one always gets all it takes."""
     plan, pool = case.plan, case.pool
+    if pool is not None and plan.server.kind is ServerKind.ASGI and not only_threads(plan):
+        return _off_the_threads(case, pool)
     if pool is None or not only_threads(plan) or plan.server.kind is ServerKind.SYNC:
         return None
     twice = taken_twice(plan, pool)
-    fits = (connections_of(pool) - 1) // (twice - 1) if twice > 1 else 0
+    if twice <= 1:
+        return None
+    fits = (connections_of(pool) - 1) // (twice - 1)
     return f"server.threads={fits}" if 0 < fits < plan.server.threads else None
+
+
+def _off_the_threads(case: Case, pool: Pool) -> str | None:
+    """A `def` route that only queries this pool, as `async def`; its driver has to be async."""
+    index = case.plan.pools.index(pool)
+    awaited = any(
+        isinstance(step, With) and step.pool == index and step.frees_loop
+        for route in case.plan.routes
+        for step in every_step(route.steps)
+    )
+    for route in case.plan.routes if awaited else ():
+        steps = list(every_step(route.steps))
+        taken = [step for step in steps if isinstance(step, With)]
+        inner = [step for step in steps if not isinstance(step, With)]
+        only = all(isinstance(s, Wait) and s.cause == hold_query(index) for s in inner)
+        if not route.on_loop and taken and only and all(s.pool == index for s in taken):
+            return f"routes.{route.name}.handler=async def"
+    return None
 
 
 def _less_or_more_load(case: Case) -> str | None:

@@ -12,7 +12,8 @@ from simulator.analysis.bounds import Bound, largest_bound
 from simulator.analysis.exact import exact_sum
 from simulator.analysis.insight import Case, insight
 from simulator.analysis.keys import Keys
-from simulator.analysis.limits import SHORT, is_burst, offered, processes
+from simulator.analysis.limits import SHORT, is_burst, offered, processes, timely
+from simulator.analysis.mishaps import fault_lines, mishap
 from simulator.analysis.resources import held_ns, select
 from simulator.analysis.summary import Summary
 from simulator.engines.contract import IN_FLIGHT, NOT_STARTED
@@ -49,16 +50,34 @@ def bottleneck(plan: Plan, trace: Trace, summary: Summary, keys: Keys | None = N
     case = Case(plan, trace, summary, "nothing", "", None, keys=keys or Keys())
     if trace.stuck:
         return _deadlock(case)
+    found = mishap(case)
+    if found is not None:
+        return _conclude(*found)
     if summary.total.errors * 2 > summary.total.finished:
         return _failing(case)
     limited = _rate_limited(case)
     if limited is not None:
         return limited
-    # In a burst a slot for which nobody waited has not held up anyone.
-    bound = largest_bound(trace, waited_for=is_burst(trace))
+    bound = _largest(trace, summary)
     if bound is None or _nothing_limits(trace, summary, bound):
         return _nothing(case, bound)
     return _limited(case, bound)
+
+
+def _largest(trace: Trace, summary: Summary) -> Bound | None:
+    """The largest bound; where that is not short, the one for which most wait."""
+    # In a burst a slot for which nobody waited has not held up anyone.
+    bound = largest_bound(trace, waited_for=is_burst(trace))
+    asked = offered(trace, bound) if bound else None
+    if bound is None or asked is None or asked >= SHORT:
+        return bound
+    waits = [row for row in summary.breakdown if row.kind == "wait" and row.share >= 0.1]
+    cause = next((i for i, c in enumerate(trace.causes) if waits and c.name == waits[0].cause), -1)
+    station = next((s for s in trace.stations if s.cause == cause), None)
+    # Threads and connections are held while their holders wait for something else.
+    if station is None or station.kind in ("workers", "threads", "pool"):
+        return bound
+    return largest_bound(trace, station.label) or bound
 
 
 def _rate_limited(case: Case) -> Bottleneck | None:
@@ -90,11 +109,6 @@ def _reason(case: Case, bound: Bound) -> str:
     """The bound where the run was as long; else how busy it was and what waiting adds."""
     run_ns = case.summary.run_ns
     asked = offered(case.trace, bound)
-    if bound.bound_ns > run_ns:
-        return (
-            f"{_product(bound)} = {format.duration(bound.bound_ns)} of work, more than fits "
-            f"into the {format.duration(run_ns)} to the last answer."
-        )
     if asked is None and bound.bound_ns < 0.5 * run_ns:
         return (
             f"{_product(bound)} = {format.duration(bound.bound_ns)} is all its work, the run "
@@ -135,7 +149,8 @@ def _shadow(trace: Trace, summary: Summary, bound: Bound) -> tuple[str, ...]:
 
 
 def _conclude(case: Case, sentence: str, details: tuple[str, ...] = ()) -> Bottleneck:
-    bound = case.bound
+    bound, tried = case.bound, override(case)
+    details += _room(case, tried) + (fault_lines(case) if case.kind != "fault" else ())
     return Bottleneck(
         kind=case.kind,
         resource=case.label or None,
@@ -144,9 +159,25 @@ def _conclude(case: Case, sentence: str, details: tuple[str, ...] = ()) -> Bottl
         run_ns=case.summary.run_ns,
         sentence=sentence,
         insight=insight(case),
-        override=override(case),
+        override=tried,
         details=details,
     )
+
+
+def _room(case: Case, tried: str | None) -> tuple[str, ...]:
+    """What the override comes to, where its value alone could mislead."""
+    key, _, value = (tried or "").partition("=")
+    if key.endswith("limit_concurrency") and case.bound:
+        most, timeout = timely(case.plan, case.bound), case.plan.client.timeout_ns
+        return (
+            f"no more than {most} at once can be answered within the clients' "
+            f"{format.duration(timeout)}; the rest is work that nobody waits for.",
+        )
+    pool = case.pool
+    if pool is None or not pool.overflow or not key.endswith(".size"):
+        return ()
+    wanted = int(value) + pool.overflow
+    return (f"a size of {value} and the overflow of {pool.overflow} are {wanted} connections.",)
 
 
 def _place(plan: Plan, label: str, size: int) -> str:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 
+import numpy as np
+
 from simulator.analysis.exact import exact_sum, rounded
 from simulator.analysis.resources import select, waited_ns
+from simulator.engines.contract import IN_FLIGHT
 from simulator.plan import UNLIMITED
 from simulator.trace import NOT_GRANTED, Trace
 
@@ -45,11 +48,17 @@ def largest_bound(
 
 
 def station_bound(trace: Trace, station: int) -> Bound | None:
-    """Σ work / size of one station in one process; None if it had no work."""
+    """Σ work / size of one station in one process; None if it had no work.
+
+    Work left behind, after the last request has its answer, does not count: no answer
+    waits for it.
+    """
     visits = select(trace.visits, trace.visits.station == station)
     granted = (visits.granted_ns != NOT_GRANTED) & (visits.request >= 0)
     # Many turns of a loop compute nothing; they are not among the visits that count.
-    work = visits.work_ns[granted & (visits.work_ns > 0)]
+    until_ns = _last_answer_ns(trace)
+    work = np.minimum(visits.work_ns, np.maximum(until_ns - visits.granted_ns, 0))
+    work = work[granted & (work > 0)]
     if not len(work):
         return None
     size = trace.stations[station].size
@@ -63,3 +72,10 @@ def station_bound(trace: Trace, station: int) -> Bound | None:
         bound_ns=rounded(Fraction(total_ns, size)),
         waited_ns=exact_sum(waited_ns(visits)),
     )
+
+
+def _last_answer_ns(trace: Trace) -> int:
+    """When the last request finished; the end of the run where some never did."""
+    if not len(trace) or (trace.outcome == IN_FLIGHT).any():
+        return trace.end_ns
+    return int(trace.finish_ns.max())

@@ -59,6 +59,14 @@ _INSIGHTS = {
         "not capacity."
     ),
     "lock": "one row is written by one transaction at a time, however many connections there are.",
+    "lock, redone": (
+        "the first to write a row wins, the others do their whole transaction again: "
+        "n at once need up to n × (n + 1) / 2 tries."
+    ),
+    "fault": (
+        "whoever calls it meanwhile fails at once: only retries that go on for longer than "
+        "the outage get through."
+    ),
     "client": "the HTTP client of a process keeps {slots}: more calls at once wait for one.",
     "service": "the service serves {size} at a time, whoever calls.",
     "accelerator": "a device serves one batch at a time: {size} requests at once in all.",
@@ -95,6 +103,7 @@ class Case:
     label: str
     bound: Bound | None
     timed_out: bool = False
+    special: str = ""  # the variant of its sentence, where that is decided already
     keys: Keys = field(default_factory=Keys)
 
     @property
@@ -135,6 +144,8 @@ def insight(case: Case) -> str:
 
 def variant(case: Case) -> str:
     """The key of the sentence that applies."""
+    if case.special:
+        return case.special
     if case.kind == "pool":
         return _pool_variant(case)
     if case.kind == "threads" and case.bound:

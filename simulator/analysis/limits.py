@@ -8,8 +8,8 @@ from fractions import Fraction
 import numpy as np
 
 from simulator.analysis.bounds import Bound
-from simulator.analysis.resources import select, steps_of
-from simulator.plan import UNLIMITED, Plan, Pool, ServerKind
+from simulator.analysis.resources import select, steps_of, value_at
+from simulator.plan import NEVER, UNLIMITED, Plan, Pool, ServerKind
 from simulator.trace import NOT_GRANTED, Trace
 
 COMFORTABLE = Fraction(4, 5)
@@ -102,6 +102,13 @@ def workers_allowed(plan: Plan, wanted: int) -> int:
     return wanted
 
 
+def timely(plan: Plan, bound: Bound) -> int | None:
+    """The most requests at once in a process that can be answered before clients time out."""
+    if plan.client.timeout_ns >= NEVER or not bound.work_mean_ns:
+        return None
+    return bound.size * plan.client.timeout_ns // bound.work_mean_ns
+
+
 def only_threads(plan: Plan) -> bool:
     """Whether all handlers run in threads, or in workers of one request each."""
     return plan.server.kind is not ServerKind.ASGI or not any(r.on_loop for r in plan.routes)
@@ -139,8 +146,8 @@ def idle_beside_a_queue(trace: Trace, label: str) -> bool:
     free = np.zeros(len(times), dtype=np.bool_)
     queued = np.zeros(len(times), dtype=np.bool_)
     for held, waits in lines:
-        free |= _at(times, *held) < size
-        queued |= _at(times, *waits) > 0
+        free |= value_at(times, *held) < size
+        queued |= value_at(times, *waits) > 0
     return bool((free & queued).any())
 
 
@@ -149,15 +156,6 @@ def _connections(plan: Plan, database: int, threads: int) -> int:
     pools = [pool for pool in plan.pools if pool.database == database]
     each = sum(max(pool.min, min(connections_of(pool), threads)) for pool in pools)
     return each * processes(plan)
-
-
-def _at(times: np.ndarray, at: np.ndarray, value: np.ndarray) -> np.ndarray:
-    """The values of a step line at these instants."""
-    if not len(at):
-        return np.zeros(len(times), dtype=np.int64)
-    place = np.searchsorted(at, times, side="right") - 1
-    found: np.ndarray = np.where(place < 0, 0, value[np.maximum(place, 0)])
-    return found
 
 
 def _merged(owner: np.ndarray, begin: np.ndarray, end: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

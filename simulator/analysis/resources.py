@@ -72,6 +72,14 @@ def steps_of(begin: IntArray, end: IntArray) -> tuple[IntArray, IntArray]:
     return times, np.cumsum(changes)
 
 
+def value_at(times: IntArray, at: IntArray, value: IntArray) -> IntArray:
+    """The values of a line of steps at these instants; 0 before its first."""
+    if not len(at):
+        return np.zeros(len(times), dtype=np.int64)
+    place = np.searchsorted(at, times, side="right") - 1
+    return np.where(place < 0, 0, value[np.maximum(place, 0)])
+
+
 def select(visits: Visits, rows: BoolArray | IntArray) -> Visits:
     """The visits of these rows."""
     return Visits(*(getattr(visits, name)[rows] for name in Visits.__slots__))

@@ -13,6 +13,7 @@ from simulator.plan import (
     Pool,
     Predict,
     Route,
+    ServerKind,
     Step,
     Stream,
     ToThread,
@@ -42,6 +43,34 @@ def outside_threads(steps: tuple[Step, ...]) -> Iterator[Step]:
         elif isinstance(step, Gather):
             for branch in step.branches:
                 yield from outside_threads(branch.steps)
+
+
+def streams(route: Route) -> bool:
+    """Whether the answer of a route comes in pieces."""
+    return any(isinstance(step, Stream | Generate) for step in every_step(route.steps))
+
+
+def cycles(plan: Plan) -> list[tuple[str, str]]:
+    """Pairs of threads and pools that requests take in two orders: ("pool db", "threads")."""
+    orders: set[tuple[str, str]] = set()
+    for route in plan.routes:
+        threaded = plan.server.kind is ServerKind.ASGI and not route.on_loop
+        _orders(plan, route.steps, ("threads",) if threaded else (), orders)
+    return sorted((a, b) for a, b in orders if a < b and (b, a) in orders)
+
+
+def _orders(
+    plan: Plan, steps: tuple[Step, ...], held: tuple[str, ...], orders: set[tuple[str, str]]
+) -> None:
+    """Add what is taken while what is held."""
+    for step in steps:
+        if isinstance(step, With | ToThread):
+            taken = f"pool {plan.pools[step.pool].label}" if isinstance(step, With) else "threads"
+            orders.update((label, taken) for label in held)
+            _orders(plan, step.steps, (*held, taken), orders)
+        elif isinstance(step, Gather):
+            for branch in step.branches:
+                _orders(plan, branch.steps, held, orders)
 
 
 def blocking_routes(plan: Plan) -> list[Route]:

@@ -8,7 +8,9 @@ from fractions import Fraction
 import numpy as np
 
 from simulator.analysis.exact import exact_sum, nearest_rank, rounded
+from simulator.analysis.memory import Memory, measure_memory
 from simulator.analysis.resources import Resource, measure_resources
+from simulator.analysis.routes import streams
 from simulator.arrays import IntArray
 from simulator.engines.contract import IN_FLIGHT, OK
 from simulator.plan import Plan
@@ -62,6 +64,7 @@ class Group:
     last_ns: int | None  # finish of the last request, from the run's first arrival
     run_ns: int  # of the whole run, also for a route
     latency: Latency
+    first_byte: Latency | None = None  # until the first chunk; None where nothing is streamed
 
     @property
     def throughput(self) -> Fraction | None:
@@ -73,14 +76,18 @@ class Group:
         return self.requests - self.in_flight
 
     def reliable_percentile_ns(self, percentile: int) -> int | None:
-        """The percentile as people see it: the one place where text and pictures hide it.
+        """The percentile as people see it: the one place where text and pictures hide it."""
+        return self.reliable(self.latency, percentile)
+
+    def reliable(self, times: Latency, percentile: int) -> int | None:
+        """The same for any times of the group's ok requests.
 
         None where under half of the requests are ok (those in flight are not), and where
         fewer than 1 / (1 - p) are: it would rest on less than one sample beyond it.
         """
-        if self.ok * 2 < self.requests or self.ok * (100 - percentile) < 100:
+        if self.ok * 2 < self.requests or times.count * (100 - percentile) < 100:
             return None
-        return self.latency.percentile_ns(percentile)
+        return times.percentile_ns(percentile)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +112,7 @@ class Summary:
     resources: tuple[Resource, ...]  # in plan order, those that were visited
     run_ns: int  # first arrival to last finish, or to the end if requests are in flight
     ended: str
+    memory: Memory | None = None  # None where it is little
 
 
 def summarize(plan: Plan, trace: Trace) -> Summary:
@@ -117,23 +125,25 @@ def summarize(plan: Plan, trace: Trace) -> Summary:
     run_ns = max(end_ns - start_ns, 0)
     everyone = np.ones(len(trace), dtype=np.bool_)
     routes = tuple(
-        _group(trace, trace.route == i, route.label, route.name, start_ns, run_ns)
+        _group(plan, trace, trace.route == i, (route.label, route.name), start_ns, run_ns)
         for i, route in enumerate(plan.routes)
     )
     return Summary(
-        total=_group(trace, everyone, "total", "", start_ns, run_ns),
+        total=_group(plan, trace, everyone, ("total", ""), start_ns, run_ns),
         routes=routes,
         failures=_failures(trace),
         breakdown=_breakdown(trace, finished),
         resources=measure_resources(trace, start_ns, start_ns + run_ns),
         run_ns=run_ns,
         ended=trace.ended,
+        memory=measure_memory(plan, trace),
     )
 
 
 def _group(
-    trace: Trace, rows: np.ndarray, label: str, name: str, start_ns: int, run_ns: int
+    plan: Plan, trace: Trace, rows: np.ndarray, names: tuple[str, str], start_ns: int, run_ns: int
 ) -> Group:
+    label, name = names
     outcome = trace.outcome[rows]
     finish = trace.finish_ns[rows][outcome != IN_FLIGHT]
     ok = outcome == OK
@@ -148,7 +158,17 @@ def _group(
         last_ns=int(finish.max()) - start_ns if len(finish) else None,
         run_ns=run_ns,
         latency=Latency(np.sort(trace.latency_ns[rows][ok])),
+        first_byte=_first_byte(plan, trace, rows & (trace.outcome == OK)),
     )
+
+
+def _first_byte(plan: Plan, trace: Trace, ok: np.ndarray) -> Latency | None:
+    """How long those of these ok requests that are streamed waited for their first chunk."""
+    routes = [i for i, route in enumerate(plan.routes) if streams(route)]
+    streamed = ok & np.isin(trace.route, routes)
+    if not streamed.any():
+        return None
+    return Latency(np.sort((trace.first_byte_ns - trace.arrival_ns)[streamed]))
 
 
 def _failures(trace: Trace) -> tuple[tuple[str, int], ...]:

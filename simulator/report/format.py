@@ -94,3 +94,17 @@ def seconds(ns: int) -> str:
     sign = "-" if ns < 0 else ""
     whole, rest = divmod(abs(ns), SECOND_NS)
     return f"{sign}{whole}.{rest:09d}".rstrip("0").rstrip(".") if rest else f"{sign}{whole}"
+
+
+def memory(number: int) -> str:
+    """A number of bytes in binary units, three digits: "635 MiB", "1.5 GiB"."""
+    value, units = Fraction(number), ["B", "KiB", "MiB", "GiB", "TiB"]
+    while value >= 1000 and len(units) > 1:
+        value /= 1024
+        del units[0]
+    return f"{significant(value, digits=3)} {units[0]}"
+
+
+def grouped(number: int) -> str:
+    """A count with commas: "10,000"."""
+    return f"{number:,}"

@@ -9,8 +9,9 @@ from fractions import Fraction
 from typing import Any
 
 from simulator.analysis.bottleneck import Bottleneck
+from simulator.analysis.memory import Memory
 from simulator.analysis.resources import Resource
-from simulator.analysis.summary import SECOND_NS, Group, Summary
+from simulator.analysis.summary import SECOND_NS, Group, Latency, Summary
 from simulator.analysis.verdicts import ThresholdResult
 from simulator.plan import NEVER, Overheads, Plan
 from simulator.report.terminal import PlacedFinding
@@ -50,6 +51,7 @@ def as_dict(
             for row in summary.breakdown
         ],
         "resources": {row.label: _resource(row) for row in summary.resources},
+        **({"memory": _memory(summary.memory)} if summary.memory else {}),
         "bottleneck": {
             "kind": bottleneck.kind,
             "resource": bottleneck.resource,
@@ -88,6 +90,25 @@ def _metrics(group: Group) -> dict[str, Any]:
         "latency_mean_s": _seconds(latency.mean_ns),
         **{f"latency_p{p}_s": _seconds(latency.percentile_ns(p)) for p in (50, 90, 95, 99)},
         "latency_max_s": _seconds(latency.max_ns),
+        **_first_byte(group.first_byte),
+    }
+
+
+def _first_byte(times: Latency | None) -> dict[str, Any]:
+    """Only where something is streamed."""
+    if times is None:
+        return {}
+    names = (50, 90, 95, 99)
+    return {f"first_byte_p{p}_s": _seconds(times.percentile_ns(p)) for p in names}
+
+
+def _memory(found: Memory) -> dict[str, Any]:
+    return {
+        "connections_max": found.connections,
+        "connection_bytes": found.connection_bytes,
+        "threads_max": found.threads,
+        "thread_bytes": found.thread_bytes,
+        "total_bytes": found.total_bytes,
     }
 
 

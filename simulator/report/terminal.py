@@ -65,6 +65,7 @@ def render(
     sections = [
         [_header(plan, preset, used_seed), *_ending(summary)],
         _requests(summary),
+        _first_byte(summary),
         _failures(summary),
         _breakdown(summary),
         _resources(summary),
@@ -120,6 +121,10 @@ def _one_load(load: Load) -> str:
     if load.kind is LoadKind.BURST:
         return f"{format.count(load.count, 'request')} at once"
     words = f"{format.rate_words(Fraction(*load.rate))} {load.kind.name.lower()}"
+    if load.kind is LoadKind.CLOSED:
+        words = format.count(load.users, "user")
+    elif not load.rate[0]:
+        words = load.kind.name.lower()
     if load.until_ns < NEVER:
         words += f" for {format.duration(load.until_ns)}"
     if load.until_ns >= NEVER:
@@ -167,6 +172,16 @@ def _request_row(group: Group, flying: bool) -> list[str]:
     ]
 
 
+def _first_byte(summary: Summary) -> list[str]:
+    """Of the routes that stream: until the first chunk."""
+    rows = [
+        [_short(group.label), *(format.duration(group.reliable(times, p)) for p in (50, 95, 99))]
+        for group in summary.routes
+        if (times := group.first_byte) is not None
+    ]
+    return table(["FIRST BYTE", "p50", "p95", "p99"], rows) if rows else []
+
+
 def _failures(summary: Summary) -> list[str]:
     if not summary.failures:
         return []
@@ -197,7 +212,7 @@ def _breakdown(summary: Summary) -> list[str]:
 
 def _resources(summary: Summary) -> list[str]:
     if not summary.resources:
-        return []
+        return ["  RESOURCES", *_memory(summary)] if summary.memory else []
     head = ["RESOURCES", "size", "busy", "queue max", "wait mean", "wait p95", "wait max"]
     rows = []
     for row in summary.resources:
@@ -211,7 +226,7 @@ def _resources(summary: Summary) -> list[str]:
                 *(format.duration(t) for t in (row.wait_mean_ns, row.wait_p95_ns, row.wait_max_ns)),
             ]
         )
-    return [*table(head, rows), *_waits_note(summary)]
+    return [*table(head, rows), *_waits_note(summary), *_memory(summary)]
 
 
 def _queue(most: int, processes: int) -> str:
@@ -225,6 +240,23 @@ def _waits_note(summary: Summary) -> list[str]:
     if not labels:
         return []
     return [f"    waits per request: {', '.join(labels)}; of the others per visit"]
+
+
+def _memory(summary: Summary) -> list[str]:
+    """What open connections and threads take at their most."""
+    found = summary.memory
+    if found is None:
+        return []
+    parts = [
+        (found.connections, found.connection_bytes, "connections at once"),
+        (found.threads, found.thread_bytes, "threads"),
+    ]
+    words = [
+        f"{format.grouped(number)} {noun} × {format.memory(each)} = {format.memory(number * each)}"
+        for number, each, noun in parts
+        if number * each
+    ]
+    return [f"    memory: {', '.join(words)}"]
 
 
 def _bottleneck(found: Bottleneck, command: str) -> list[str]:
