@@ -5,6 +5,7 @@ Written without the engine in mind: a check reads rows and visits, never models.
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections import defaultdict
 from collections.abc import Iterator
@@ -29,6 +30,9 @@ from simulator.plan import (
 from simulator.trace import NOT_FINISHED, NOT_GRANTED, Trace
 from simulator.workload import Workload
 
+WAYS_MAX = 64
+"""Ways through a route's gathers that are tried one by one."""
+
 
 def check(plan: Plan, trace: Trace, workload: Workload | None = None) -> None:
     """Assert every invariant of a trace of this plan."""
@@ -44,6 +48,7 @@ def check(plan: Plan, trace: Trace, workload: Workload | None = None) -> None:
     waits_are_booked_to_their_station(plan, trace)
     if workload is not None:
         holds_are_what_was_drawn(plan, trace, workload)
+        a_gather_books_one_of_its_branches(plan, trace, workload)
 
 
 def conservation(trace: Trace) -> None:
@@ -238,6 +243,43 @@ def holds_are_what_was_drawn(plan: Plan, trace: Trace, workload: Workload) -> No
                     f"request {request}: {plan.causes[cause].name} "
                     f"{trace.spent_ns[request, cause]}, drawn {ns}"
                 )
+
+
+def a_gather_books_one_of_its_branches(plan: Plan, trace: Trace, workload: Workload) -> None:
+    """What an ok request held is what was drawn for its steps and one branch of each gather."""
+    ok = trace.outcome == contract.OK
+    ok[_given_up(trace)] = False
+    for index, route in enumerate(plan.routes):
+        ways = _straightened(route.steps)
+        if not _has_gather(route.steps) or len(ways) > WAYS_MAX or plan.faults:
+            continue
+        if any(_is_redone(way) for way in ways):
+            continue
+        queries = [contract.hold_query(pool) for pool in range(len(plan.pools))]
+        causes = [contract.CPU, contract.AWAIT, contract.BLOCK, contract.STREAM, *queries]
+        for request in np.flatnonzero(ok & (trace.route == index)).tolist():
+            possible = set()
+            for way in ways:
+                drawn: dict[int, int] = defaultdict(int)
+                _drawn(plan, way, workload, int(trace.index[request]), drawn)
+                possible.add(tuple(drawn[cause] for cause in causes))
+            held = tuple(trace.spent_ns[request, causes].tolist())
+            assert held in possible, f"request {request}: held {held}, no branch has drawn that"
+
+
+def _straightened(steps: tuple[Step, ...]) -> list[tuple[Step, ...]]:
+    """All ways through the steps that take one branch of each gather."""
+    ways: list[tuple[Step, ...]] = [()]
+    for step in steps:
+        if isinstance(step, Gather):
+            taken = [way for branch in step.branches for way in _straightened(branch.steps)]
+        elif isinstance(step, With | ToThread):
+            inner = _straightened(step.steps)
+            taken = [(dataclasses.replace(step, steps=way),) for way in inner]
+        else:
+            taken = [(step,)]
+        ways = [(*way, *more) for way in ways[: WAYS_MAX + 1] for more in taken]
+    return ways
 
 
 def _given_up(trace: Trace) -> np.ndarray:

@@ -64,9 +64,16 @@ class _Writer:
     def document(self, seed: int) -> Document:
         chance = self.chance
         document: Document = {"name": f"swarm-{seed}", "seed": seed, "server": self.server()}
+        self.maybe(0.05, document, description="$mathtext$ and <b>markup</b>")
+        self.maybe(0.05, document, extends="swarm_base.yaml")
+        self.maybe(0.1, document, thresholds={"latency": ["p(95)<1s", "max>=0s"]})
+        self.maybe(0.05, document, sweep={"seed": [1, 2]})
         document["load"] = self.load() if chance.random() < 0.8 else [self.load(), self.load()]
         if self.pools:
             document["pools"] = {name: self.pool() for name in self.pools}
+            if chance.random() < 0.1:
+                document["vars"] = {"timeout": "5ms"}
+                document["pools"]["a"]["acquire_timeout"] = "${timeout}"
         if any("database" in pool for pool in document.get("pools", {}).values()):
             document["databases"] = {"pg": self.database()}
         if self.locks:
@@ -90,6 +97,10 @@ class _Writer:
     def server(self) -> Document:
         chance = self.chance
         server: Document = {"kind": self.kind, "workers": chance.choice([1, 1, 2, 3])}
+        if chance.random() < 0.2:
+            presets = {"sync": "flask", "threads": "django", "asgi": "fastapi"}
+            server["preset"] = presets[server.pop("kind")]
+        self.maybe(0.05, server, memory={"connection": "31KiB", "thread": "1MiB"})
         if self.kind != "sync":
             server["threads"] = chance.randint(1, 4)
             weights = [0.5, 0.3, 0.2][: server["workers"]]
@@ -133,6 +144,7 @@ class _Writer:
     def database(self) -> Document:
         chance = self.chance
         database: Document = {"max_connections": chance.randint(4, 20), "reserved": 2}
+        self.maybe(0.3, database, preset="postgresql")
         self.maybe(0.5, database, cores=lambda: chance.randint(1, 3))
         if self.locks:
             self.maybe(0.5, database, deadlock_timeout=lambda: chance.choice(["1ms", "1s"]))
@@ -155,7 +167,9 @@ class _Writer:
         self.maybe(0.3, service, errors=lambda: chance.choice(["20%", "1.5%"]))
         self.maybe(0.5, service, rate_limit=self.rate_limit)
         client = {"connections": chance.randint(1, 3), "pool_timeout": "5ms"}
-        self.maybe(0.4, service, client=lambda: chance.choice(["httpx", "aiohttp", client]))
+        preset = {"preset": "httpx", "connections": 2}
+        clients = ["httpx", "aiohttp", client, preset]
+        self.maybe(0.4, service, client=lambda: chance.choice(clients))
         self.maybe(0.4, service, timeout=lambda: chance.choice(["2ms", "5ms", "none"]))
         self.maybe(0.4, service, retries=self.retries)
         return service
@@ -220,7 +234,7 @@ class _Writer:
         else:
             load["users"] = chance.randint(1, 5)
             self.maybe(0.7, load, think=self.time)
-            self.maybe(0.3, load, ramp="10ms")
+            self.maybe(0.5, load, ramp="10ms")
         # Users without any time of their own would never let time pass.
         if chance.random() < 0.5 or kind == "users":
             load["requests"] = chance.randint(1, 60)
@@ -252,10 +266,12 @@ class _Writer:
         chance = self.chance
         routes = [self.route() for _ in range(chance.randint(1, 3))]
         for route in routes[1:]:
-            if chance.random() < 0.2:
+            if chance.random() < 0.4:
                 route["load"] = self.load(ARRIVALS)  # the other routes share the scenario's
             else:
                 route["weight"] = chance.randint(1, 3)
+        for i, route in enumerate(routes):
+            self.maybe(0.2, route, path=f"GET /{i}")
         return {f"route{i}": route for i, route in enumerate(routes)}
 
     def route(self) -> Document:
@@ -374,9 +390,14 @@ class _Writer:
         return self.chance.choice(["0s", "1ms", "1ms", "2ms", "3ms", "5ms", "250us"])
 
 
+def load(seed: int) -> Scenario:
+    """The random scenario, as the language reads it."""
+    return loads(json.dumps(scenario(seed)), path=str(FOLDER / f"swarm-{seed}.yaml"))
+
+
 def check(seed: int) -> Answer:
     """Run one scenario of the swarm; everything that must hold of it is asserted."""
-    written = loads(json.dumps(scenario(seed)), path=str(FOLDER / f"swarm-{seed}.yaml"))
+    written = load(seed)
     plan = written.plan
     answer = simulate(written)
     invariants.check(plan, answer.trace, Workload(plan))

@@ -261,3 +261,20 @@ def test_a_loop_that_forgets_its_turns_is_found(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(EventLoop, "leave", EventLoop._advance)
     comp = run(case, workload)
     assert first_difference(ref, comp) is not None
+
+
+def test_a_gather_that_books_to_another_cause_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = Steps()
+    fan_out = steps.gather(steps.sleep(Exponential(5 * MS)), steps.query(0, Exponential(5 * MS)))
+    case = plan(steps, fan_out, load=poisson(50, (100, 1)), pools=(pool(2),))
+    invariants.check(case, run(case, Workload(case)), Workload(case))
+    original = task.Task.absorb
+
+    def absorbs_as_blocking(self: task.Task, other: task.Task | None) -> None:
+        original(self, other)
+        self.spent[contract.BLOCK] += self.spent[contract.AWAIT]
+        self.spent[contract.AWAIT] = 0
+
+    monkeypatch.setattr(task.Task, "absorb", absorbs_as_blocking)
+    with pytest.raises(AssertionError, match="no branch has drawn that"):
+        invariants.check(case, run(case, Workload(case)), Workload(case))
