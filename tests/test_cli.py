@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import ROOT, Sim
+from tests.interrupt import interrupted
 
 BURST = """\
 load: {requests: 10, at: once}
@@ -57,7 +56,7 @@ def test_json_has_the_same_numbers_as_the_page(sim: Sim) -> None:
     }
     assert set(document) == {
         "metrics", "routes", "failures", "breakdown", "resources", "bottleneck",
-        "thresholds", "findings", "meta",
+        "memory", "thresholds", "findings", "meta",
     }  # fmt: skip
     assert document["meta"]["seed"] == 0
 
@@ -235,13 +234,10 @@ routes:
 def test_ctrl_c_prints_what_is_done_and_exits_130(tmp_path: Path) -> None:
     path = tmp_path / "long.yaml"
     path.write_text(BURST.replace("requests: 10, at: once", "requests: 2M, rate: 2/s"))
-    with start("run", str(path)) as process:
-        time.sleep(4)
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
-    assert process.returncode == 130, err
-    assert "INTERRUPTED" in out and "REQUESTS" in out
-    assert "Traceback" not in err
+    result = interrupted("run", str(path), at="requests arrived")
+    assert result.code == 130, result.err
+    assert "INTERRUPTED" in result.out and "REQUESTS" in result.out
+    assert "Traceback" not in result.err
 
 
 def test_a_closed_pipe_ends_quietly() -> None:

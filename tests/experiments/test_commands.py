@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -14,7 +10,8 @@ import pytest
 from simulator.experiments.axes import points
 from simulator.experiments.sweep import question
 from simulator.scenario import ScenarioError, load, loads, templates
-from tests.conftest import ROOT, Sim
+from tests.conftest import Sim
+from tests.interrupt import interrupted
 
 BURST = """\
 load: {requests: 10, at: once}
@@ -80,16 +77,11 @@ def test_what_sweep_refuses(
 def test_ctrl_c_prints_the_points_that_are_done(tmp_path: Path, first: str) -> None:
     path = tmp_path / "slow.yaml"
     path.write_text(BURST.replace("requests: 10, at: once", "rate: 500/s, for: 1h"))
-    command = [sys.executable, str(ROOT / "cli.py"), "sweep", str(path), f"load.for={first},1h,50m"]
-    process = subprocess.Popen(
-        [*command, "--jobs", "2"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    time.sleep(8)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=30)
-    assert process.returncode == 130, err
-    assert "INTERRUPTED: 1 of 3 points were done." in out
-    assert "Traceback" not in err
+    words = ("sweep", str(path), f"load.for={first},1h,50m", "--jobs", "2")
+    result = interrupted(*words, at="1 of 3 points", pause_s=2)  # then others have started
+    assert result.code == 130, result.err
+    assert "INTERRUPTED: 1 of 3 points were done." in result.out
+    assert "Traceback" not in result.err
 
 
 def test_compare_a_scenario_with_overrides(sim: Sim) -> None:

@@ -1,0 +1,39 @@
+"""Ctrl-C on a command that runs in a terminal, at the moment at which it says a certain thing."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+
+from tests.conftest import ROOT, Result
+
+TALKATIVE = (
+    "import simulator.commands.console as console, cli; console.PROGRESS_AFTER_S = 0; cli.main()"
+)
+
+
+def interrupted(*arguments: str, at: str, pause_s: float = 0) -> Result:
+    """What `sim …` prints when it is interrupted ``pause_s`` after its progress says ``at``."""
+    terminal, side = os.openpty()
+    said = ""
+    with subprocess.Popen(
+        [sys.executable, "-c", TALKATIVE, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=side,
+        text=True,
+        cwd=ROOT,
+    ) as process:
+        while at not in said:
+            said += os.read(terminal, 4096).decode()
+        time.sleep(pause_s)
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=60)
+    if select.select([terminal], [], [], 0)[0]:
+        said += os.read(terminal, 1 << 20).decode()
+    os.close(side)
+    os.close(terminal)
+    return Result(process.returncode, out, said)
