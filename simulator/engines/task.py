@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from models.clock import Owner
+from simulator.engines.contract import NETWORK
 from simulator.trace import NOT_FINISHED, NOT_GRANTED
 
 if TYPE_CHECKING:
@@ -103,6 +104,8 @@ class Task(Owner):
 
     def book_until(self, until: int, cause: int) -> None:
         """Book the time since the last booking up to an instant to a cause."""
+        if self.killed and cause != NETWORK:
+            return  # what is left of its work is nobody's; its error is on its way
         span = until - self.mark
         self.spent[cause] += span
         self.mark = until
@@ -125,7 +128,7 @@ class Task(Owner):
             running = next(branch for branch in self.branches if branch in self._recorder.live)
             return [a + b for a, b in zip(self.spent, running.so_far(), strict=True)]
         spent = list(self.spent)
-        spent[self.doing] += self._clock._now - self.mark
+        spent[NETWORK if self.killed else self.doing] += self._clock._now - self.mark
         return spent
 
     def take_turn_of(self, other: Task) -> None:
