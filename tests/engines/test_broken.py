@@ -186,7 +186,9 @@ BUGS: list[tuple[type, str, Callable[..., Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("owner", "name", "bug", "message"), BUGS, ids=lambda v: str(v)[:40])
+@pytest.mark.parametrize(
+    ("owner", "name", "bug", "message"), BUGS, ids=lambda v: getattr(v, "__name__", str(v)[:40])
+)
 def test_a_bug_in_the_machinery_is_found(
     case: Plan,
     monkeypatch: pytest.MonkeyPatch,
