@@ -45,6 +45,10 @@ def measured(found: Answer, figure: Figure) -> float:
     what, _, name = figure.of.partition(":")
     if what in ("requests", "ok", "errors", "in_flight"):
         return int(getattr(entry, what))
+    if what in ("memory", "threads"):
+        most = found.summary.memory
+        assert most is not None
+        return most.threads if what == "threads" else most.connections * most.connection_bytes
     if what == "failures":
         return int((trace.outcome[rows(found, figure.route)] == trace.outcomes.index(name)).sum())
     if what == "visits":

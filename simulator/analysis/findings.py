@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 
-from simulator.analysis.exact import nearest_rank
+from simulator.analysis.bounds import largest_bound
+from simulator.analysis.exact import exact_sum, nearest_rank
+from simulator.analysis.redone import redone
 from simulator.analysis.resources import select, waited_ns
 from simulator.analysis.summary import Summary
 from simulator.distributions import Constant
+from simulator.engines.contract import CLIENT_TIMEOUT, DEADLINE
 from simulator.plan import NEVER, LoadKind, Plan
 from simulator.report import format
 from simulator.trace import NOT_GRANTED, Trace
@@ -30,7 +34,12 @@ class RunFinding:
 
 def run_findings(plan: Plan, trace: Trace, summary: Summary) -> tuple[RunFinding, ...]:
     """What this run shows about its scenario, in order of code."""
-    return (*_waits_over_timeout(plan, trace), *_too_few_samples(plan, summary))
+    return (
+        *_waits_over_timeout(plan, trace),
+        *_too_few_samples(plan, summary),
+        *_left_behind(plan, trace),
+        *_done_again(plan, trace),
+    )
 
 
 def is_random(plan: Plan) -> bool:
@@ -80,3 +89,41 @@ def _too_few_samples(plan: Plan, summary: Summary) -> Iterator[RunFinding]:
                 "ten of them beyond it"
             )
             yield RunFinding("SIM111", message, f"routes.{group.name}")
+
+
+def _left_behind(plan: Plan, trace: Trace) -> Iterator[RunFinding]:
+    gave_up = np.isin(trace.outcome, (CLIENT_TIMEOUT, DEADLINE))
+    bound = largest_bound(trace)
+    if bound is None or not gave_up.any():
+        return
+    station = trace.stations[bound.station]
+    rows = np.asarray([s.label == station.label for s in trace.stations])[trace.visits.station]
+    granted = (trace.visits.granted_ns != NOT_GRANTED) & (trace.visits.request >= 0)
+    visits = select(trace.visits, rows & granted)
+    # Of a request that was sent again only what its last attempt left behind is known.
+    finish_ns = np.where(gave_up, trace.finish_ns, NEVER)[visits.request]
+    late_ns = visits.released_ns - np.maximum(visits.granted_ns, finish_ns)
+    dead = exact_sum(np.minimum(np.maximum(late_ns, 0), visits.work_ns))
+    share = Fraction(dead, max(exact_sum(visits.work_ns), 1))
+    if share * 20 < 1:
+        return
+    timed_out = bool((trace.outcome == CLIENT_TIMEOUT).any())
+    route = plan.routes[int(trace.route[gave_up][0])].name
+    at_least = "at least " if len(trace.attempts) > len(trace) else ""
+    message = (
+        f"{int(gave_up.sum())} of {len(trace)} clients gave up, and "
+        f"{at_least}{format.percent(share)} of the work of {station.label} was for some who had left: a timeout shorter than the queue ends the "
+        "waiting, not the work"
+    )
+    path = "client.timeout" if timed_out else f"routes.{route}.deadline"
+    yield RunFinding("SIM116", message, path)
+
+
+def _done_again(plan: Plan, trace: Trace) -> Iterator[RunFinding]:
+    found = redone(plan, trace)
+    if found is not None:
+        message = (
+            f"{found.requests} serializable transactions came {found.tries} times to "
+            f"{found.label}: all but the first to write a row begin again"
+        )
+        yield RunFinding("SIM121", message, f"locks.{found.label.removeprefix('lock ')}")

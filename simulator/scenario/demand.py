@@ -30,26 +30,64 @@ class Use:
         return self.rate * self.hold_ns / 1e9 / self.size
 
 
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What one request of a route asks for, by mean times."""
+
+    took_ns: float  # of its handler and background work, without any queueing
+    held_ns: Counter[str]  # for how long it holds each resource
+
+
+def demand_of(document: Document, plan: Plan, route: str) -> Demand:
+    """The demand of one request of a route."""
+    adder = _Demand(document, plan)
+    held = adder.of(route)
+    return Demand(adder.took_ns, held)
+
+
+def at_once(plan: Plan, route: str, time_ns: float) -> int:
+    """About how many requests of a route one process has, if each stays this long."""
+    index = next(i for i, r in enumerate(plan.routes) if r.name == route)
+    wanted = 0.0
+    for load in plan.loads:
+        share = sum(w for i, w in zip(load.routes, load.weights, strict=True) if i == index)
+        if load.kind is LoadKind.BURST:
+            wanted += share * load.count
+        elif load.kind is LoadKind.CLOSED:
+            wanted += share * load.users
+        elif load.rate[0]:
+            wanted += share * load.rate[0] / load.rate[1] * min(time_ns, 1e15) / 1e9
+    return int(wanted / (plan.server.workers * plan.server.instances))
+
+
+def copies(plan: Plan, resource: str) -> float:
+    """How many of a resource there are; fewer where one process gets more than its share."""
+    if resource.startswith(SHARED):
+        return 1
+    if resource.startswith(("workers", "cores")):
+        return plan.server.instances
+    if plan.server.accept is Accept.WEIGHTS:
+        return plan.server.instances / max(plan.server.accept_weights)
+    return plan.server.instances * plan.server.workers
+
+
+def sizes(plan: Plan) -> dict[str, int]:
+    """Slots of each resource, in one process where each has its own."""
+    return {s.label: s.size for s in plan.stations} | _narrow(plan)
+
+
 def uses(document: Document, plan: Plan) -> list[Use]:
     """Every resource that requests arriving at a rate use, in order of utilisation."""
-    instance = 1 / plan.server.instances
-    share = instance / plan.server.workers
-    if plan.server.accept is Accept.WEIGHTS:
-        share = instance * max(plan.server.accept_weights)
     rates: Counter[str] = Counter()
     busy_ns: Counter[str] = Counter()
     for i, rate in enumerate(_rates(plan)):
         for resource, hold_ns in _Demand(document, plan).of(plan.routes[i].name).items():
             if rate and hold_ns:
-                local = rate * share
-                if resource.startswith(("workers", "cores")):
-                    local = rate * instance
-                elif resource.startswith(SHARED):
-                    local = rate
+                local = rate / copies(plan, resource)
                 rates[resource] += local  # type: ignore[assignment]
                 busy_ns[resource] += local * hold_ns  # type: ignore[assignment]
-    sizes = {s.label: s.size for s in plan.stations} | _narrow(plan)
-    found = [Use(r, rates[r], busy_ns[r] / rates[r], sizes[r]) for r in rates if r in sizes]
+    slots = sizes(plan)
+    found = [Use(r, rates[r], busy_ns[r] / rates[r], slots[r]) for r in rates if r in slots]
     return sorted(found, key=lambda use: -use.utilisation)
 
 
@@ -85,6 +123,7 @@ class _Demand:
         self._plan = plan
         self._means = means(plan)
         self._held: Counter[str] = Counter()
+        self.took_ns = 0.0
 
     def of(self, route: str) -> Counter[str]:
         """ns for which one request of the route holds each resource."""
@@ -92,6 +131,7 @@ class _Demand:
         on_loop = entry["handler"] == "async def"
         took = self._steps(entry["steps"], f"routes.{route}.steps", on_loop, ())
         took += self._steps(entry["after"], f"routes.{route}.after", on_loop, ())
+        self.took_ns = took
         costs, kind = self._plan.server.overheads, self._plan.server.kind
         if kind is ServerKind.ASGI:
             self._add("event loop", costs.loop_before_ns + costs.loop_after_ns)

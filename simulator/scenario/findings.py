@@ -10,6 +10,9 @@ from simulator.scenario.blocks import Block, blocks, mean_ns, means, pool_taken
 from simulator.scenario.demand import SHARED, Use, uses
 from simulator.scenario.finding import Finding
 from simulator.scenario.findings_outside import outside_findings
+from simulator.scenario.findings_server import server_findings
+from simulator.scenario.findings_users import too_many_users
+from simulator.scenario.resolve import Document
 from simulator.scenario.scenario import Scenario
 from simulator.units import exact_duration
 
@@ -27,9 +30,11 @@ def findings(scenario: Scenario) -> tuple[Finding, ...]:
         *_too_many_connections(scenario),
         *_no_timeout(scenario, every),
         *_overload(scenario),
+        *too_many_users(scenario),
         *_deadlock(scenario, every),
         *_in_sequence(scenario, every),
         *outside_findings(scenario, every),
+        *server_findings(scenario, every),
     )
 
 
@@ -64,18 +69,22 @@ def _computing(scenario: Scenario, every: list[Block]) -> Iterator[Finding]:
     for block in every:
         stretch_ns, start = 0.0, 0
         for i, step in enumerate(block.steps if block.on_loop else []):
-            if "cpu" not in step:
+            if not _computes(step):
                 stretch_ns, start = 0.0, i + 1
                 continue
             before_ns = stretch_ns
             stretch_ns += mean_ns(step, f"{block.path}[{i}]", by_place)
-            ends = i + 1 == len(block.steps) or "cpu" not in block.steps[i + 1]
+            ends = i + 1 == len(block.steps) or not _computes(block.steps[i + 1])
             if ends and max(before_ns, stretch_ns) > CPU_ON_LOOP_MAX_NS:
                 message = f"{_time(stretch_ns)} of cpu in `async def {block.route}` holds the "
                 message += f"event loop, more than {_time(CPU_ON_LOOP_MAX_NS)}"
                 place = scenario.place(f"{block.path}[{start}]")
                 hint = "put it into to_thread, make the handler def, or add workers"
                 yield Finding("SIM102", "warning", message, place, hint)
+
+
+def _computes(step: Document) -> bool:
+    return "cpu" in step or "broadcast" in step
 
 
 def _few_threads(scenario: Scenario, every: list[Block]) -> Iterator[Finding]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from simulator.plan import NEVER, UNLIMITED, LoadKind, ServerKind
+from simulator.plan import NEVER, UNLIMITED, ServerKind
 from simulator.scenario.blocks import Block, mean_ns, means
+from simulator.scenario.demand import at_once
 from simulator.scenario.finding import Finding
 from simulator.scenario.scenario import Scenario
 from simulator.scenario.streams import until
@@ -75,7 +76,7 @@ def _few_client_connections(scenario: Scenario, every: list[Block]) -> Iterator[
     plan = scenario.plan
     for service in plan.services:
         steps = [b for b in every if any(s.get("call") == service.label for s in b.steps)]
-        asked = max((_at_once(scenario, block, service.label) for block in steps), default=0)
+        asked = max((_calls_at_once(scenario, block, service.label) for block in steps), default=0)
         if service.connections >= UNLIMITED or asked <= service.connections:
             continue
         message = f"about {asked} calls of {service.label} at once in each worker, whose HTTP "
@@ -87,27 +88,13 @@ def _few_client_connections(scenario: Scenario, every: list[Block]) -> Iterator[
         yield Finding("SIM113", "warning", message, scenario.place(path), hint)
 
 
-def _at_once(scenario: Scenario, block: Block, service: str) -> int:
+def _calls_at_once(scenario: Scenario, block: Block, service: str) -> int:
     """About how many requests of a route are at their call in one process."""
-    plan = scenario.plan
-    processes = plan.server.workers * plan.server.instances
-    route = next(i for i, r in enumerate(plan.routes) if r.name == block.route)
-    time_ns = means(plan)[f"services.{service}.time"]
-    wanted = 0.0
-    for load in plan.loads:
-        for index, share in zip(load.routes, load.weights, strict=True):
-            if index != route:
-                continue
-            if load.kind is LoadKind.BURST:
-                wanted += share * load.count
-            elif load.kind is LoadKind.CLOSED:
-                wanted += share * load.users
-            elif load.rate[0]:
-                wanted += share * load.rate[0] / load.rate[1] * min(time_ns, 1e15) / 1e9
-    each = int(wanted / processes)
+    server, time_ns = scenario.plan.server, means(scenario.plan)[f"services.{service}.time"]
+    each = at_once(scenario.plan, block.route, time_ns)
     if block.on_loop:
         return each
-    return 1 if plan.server.kind is ServerKind.SYNC else min(each, plan.server.threads)
+    return 1 if server.kind is ServerKind.SYNC else min(each, server.threads)
 
 
 def _idle_connections(scenario: Scenario) -> Iterator[Finding]:

@@ -20,6 +20,14 @@ _TITLES = {
     "SIM112": "more processes than cores",
     "SIM113": "more calls than the HTTP client has connections",
     "SIM114": "limit_concurrency counts idle connections",
+    "SIM115": "more streams than threads",
+    "SIM116": "work for clients that have left",
+    "SIM117": "a health check behind slow handlers",
+    "SIM118": "a connection for each request",
+    "SIM119": "a sync worker waits for its client to close",
+    "SIM120": "workers that get uneven shares",
+    "SIM121": "transactions that are done again",
+    "SIM122": "cpu in threads beside an event loop",
 }
 
 

@@ -35,7 +35,7 @@ def test_threads_and_a_pool_that_wait_for_each_other() -> None:
     found = run(CYCLE)
     assert found.bottleneck.kind == "deadlock"
     assert found.bottleneck.sentence == (
-        "pool db and threads waited for each other for 9.99s: all that held one wanted the "
+        "pool db and threads waited for each other for 19.99s: all that held one wanted the "
         "other (SIM108), until a timeout broke it."
     )
     assert found.bottleneck.override == "routes.user.handler=async def"
@@ -76,7 +76,9 @@ def test_transactions_done_again() -> None:
 
 
 def test_a_row_that_is_only_waited_for_is_not_done_again() -> None:
-    committed = REDONE.replace("isolation: serializable\n        retries: 10", "isolation: read_committed")
+    committed = REDONE.replace(
+        "isolation: serializable\n        retries: 10", "isolation: read_committed"
+    )
     assert "tries" not in run(committed).bottleneck.sentence
 
 
@@ -150,3 +152,32 @@ def test_the_shipped_ones() -> None:
     assert shipped("thread-pool-deadlock").sentence.startswith(
         "pool db and threads waited for each other for 29.98s"
     )
+
+
+LEAVING = """\
+load: {requests: 4, at: once}
+client: {timeout: 3s}
+server: {preset: fastapi, threads: 1}
+routes: {a: {handler: def, steps: [{block: 2s}]}}
+"""
+
+
+def codes(found: Answer, code: str) -> list[str]:
+    return [f.message for f in found.findings if f.code == code]
+
+
+def test_work_for_clients_that_have_left() -> None:
+    # One is served at 2 s; the second is at work when it leaves, the others after they left.
+    assert codes(run(LEAVING), "SIM116") == [
+        "3 of 4 clients gave up, and 62% of the work of threads was for some who had left: a "
+        "timeout shorter than the queue ends the waiting, not the work"
+    ]
+    assert codes(run(LEAVING, "client.timeout=9s"), "SIM116") == []
+
+
+def test_transactions_that_came_again() -> None:
+    assert codes(run(REDONE), "SIM121") == [
+        "3 serializable transactions came 6 times to lock row: all but the first to write a row "
+        "begin again"
+    ]
+    assert codes(run(REDONE, "load.requests=1"), "SIM121") == []

@@ -245,8 +245,15 @@ def test_blocking_call_of_a_service_in_async_def() -> None:
     assert line.startswith("SIM101 4:35 the blocking call of pay in `async def a` freezes")
 
 
+def test_broadcast_computes_on_the_loop() -> None:
+    route = "  a: {handler: async def, steps: [{broadcast: {sockets: 10k, cpu: 20us}}]}"
+    assert found(route) == [
+        "SIM102 4:35 200ms of cpu in `async def a` holds the event loop, more than 10ms"
+    ]
+
+
 def test_every_rule_has_a_page() -> None:
-    assert [r.code for r in rules()] == [f"SIM{n}" for n in range(101, 115)]
+    assert [r.code for r in rules()] == [f"SIM{n}" for n in range(101, 123)]
     for each in rules():
         assert each.page.startswith(f"# {each.code}: ")
         assert "```yaml" in each.page
