@@ -180,6 +180,18 @@ ANSWERS: dict[str, tuple[Figure, ...]] = {
         Figure("65 of 500", "requests", 500),
         Figure("Max 701 ms", "max", 701 * MS),
     ),
+    # At the door.
+    "backlog-full": (
+        Figure("p50 1.5 s", "p50", 1.5),
+        Figure("the last at 3 s", "last", 3),
+        Figure("all 3000", "ok", 3000),
+    ),
+    "worker-timeout": (
+        Figure("all 3 are lost", "failures:worker_timeout", 3, route="report"),
+        Figure("the last at 60 s", "last", 60, route="report"),
+        Figure("up to 30.1 s", "max", 30.1, route="get_user"),
+        Figure("all 40 are ok", "ok", 40, route="get_user"),
+    ),
     # Who asks, and how often.
     "retry-storm": (
         Figure("530 of 4500", "ok", 530),
@@ -236,6 +248,7 @@ FINDINGS: dict[str, tuple[str, ...]] = {
     "1000req-max-connections": ("SIM104", "SIM105"),
     "1000req-sqlalchemy-async": ("SIM106",),
     "abandoned-work": ("SIM107", "SIM116"),
+    "backlog-full": ("SIM123",),
     "blocking-in-async-health": ("SIM101", "SIM117"),
     "cache-outage": ("SIM110",),
     "connect-per-request": ("SIM104", "SIM105", "SIM118"),
@@ -265,5 +278,6 @@ FINDINGS: dict[str, tuple[str, ...]] = {
     "token-streaming-def": ("SIM115",),
     "uneven-workers": ("SIM105", "SIM120"),
     "websocket-broadcast": ("SIM102",),
+    "worker-timeout": ("SIM124",),
 }
 """Codes of what is found, in the text of a file or by its run; none where it is missing."""

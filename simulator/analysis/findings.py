@@ -14,7 +14,7 @@ from simulator.analysis.redone import redone
 from simulator.analysis.resources import select, waited_ns
 from simulator.analysis.summary import Summary
 from simulator.distributions import Constant
-from simulator.engines.contract import CLIENT_TIMEOUT, DEADLINE
+from simulator.engines.contract import BACKLOG, CLIENT_TIMEOUT, DEADLINE, WORKER_TIMEOUT
 from simulator.plan import NEVER, LoadKind, Plan
 from simulator.report import format
 from simulator.trace import NOT_GRANTED, Trace
@@ -39,6 +39,8 @@ def run_findings(plan: Plan, trace: Trace, summary: Summary) -> tuple[RunFinding
         *_too_few_samples(plan, summary),
         *_left_behind(plan, trace),
         *_done_again(plan, trace),
+        *_backlog_full(plan, trace),
+        *_workers_killed(plan, trace),
     )
 
 
@@ -112,8 +114,8 @@ def _left_behind(plan: Plan, trace: Trace) -> Iterator[RunFinding]:
     at_least = "at least " if len(trace.attempts) > len(trace) else ""
     message = (
         f"{int(gave_up.sum())} of {len(trace)} clients gave up, and "
-        f"{at_least}{format.percent(share)} of the work of {station.label} was for some who had left: a timeout shorter than the queue ends the "
-        "waiting, not the work"
+        f"{at_least}{format.percent(share)} of the work of {station.label} was for some who "
+        "had left: a timeout shorter than the queue ends the waiting, not the work"
     )
     path = "client.timeout" if timed_out else f"routes.{route}.deadline"
     yield RunFinding("SIM116", message, path)
@@ -127,3 +129,23 @@ def _done_again(plan: Plan, trace: Trace) -> Iterator[RunFinding]:
             f"{found.label}: all but the first to write a row begin again"
         )
         yield RunFinding("SIM121", message, f"locks.{found.label.removeprefix('lock ')}")
+
+
+def _backlog_full(plan: Plan, trace: Trace) -> Iterator[RunFinding]:
+    dropped = int((trace.spent_ns[:, BACKLOG] > 0).sum())
+    if dropped:
+        longest = format.duration(int(trace.spent_ns[:, BACKLOG].max()))
+        message = (
+            f"{dropped} of {len(trace)} requests found the backlog of {plan.server.backlog} full: "
+            f"their SYN was sent again, which took up to {longest}"
+        )
+        yield RunFinding("SIM123", message, "server.backlog")
+
+
+def _workers_killed(plan: Plan, trace: Trace) -> Iterator[RunFinding]:
+    outcome = trace.attempts.outcome if len(trace.attempts) else trace.outcome
+    killed = int((outcome == WORKER_TIMEOUT).sum())
+    if killed:
+        timeout = format.duration(plan.server.timeout_ns)
+        message = f"{format.count(killed, 'request')} lost: gunicorn killed the worker, busy for "
+        yield RunFinding("SIM124", f"{message}longer than {timeout}", "server.timeout")

@@ -28,6 +28,8 @@ _TITLES = {
     "SIM120": "workers that get uneven shares",
     "SIM121": "transactions that are done again",
     "SIM122": "cpu in threads beside an event loop",
+    "SIM123": "connections that find the backlog full",
+    "SIM124": "workers killed by their timeout",
 }
 
 

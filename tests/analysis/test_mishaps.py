@@ -181,3 +181,26 @@ def test_transactions_that_came_again() -> None:
         "begin again"
     ]
     assert codes(run(REDONE, "load.requests=1"), "SIM121") == []
+
+
+def test_a_full_backlog() -> None:
+    text = """\
+load: {requests: 4, at: once}
+server: {preset: flask, backlog: 1}
+routes: {a: {handler: def, steps: [{block: 1500ms}]}}
+"""
+    # One is served, one waits; the other two come again at 1 s and at 3 s.
+    (message,) = codes(run(text), "SIM123")
+    assert message.startswith("2 of 4 requests found the backlog of 1 full: their SYN was sent")
+    assert codes(run(text, "server.backlog=4"), "SIM123") == []
+
+
+def test_a_killed_worker() -> None:
+    text = """\
+load: {requests: 2, at: once}
+server: {preset: flask, timeout: 30s}
+routes: {a: {handler: def, steps: [{block: 40s}]}}
+"""
+    expected = "2 requests lost: gunicorn killed the worker, busy for longer than 30s"
+    assert codes(run(text), "SIM124") == [expected]
+    assert codes(run(text, "server.timeout=60s"), "SIM124") == []
