@@ -130,7 +130,8 @@ ANSWERS: dict[str, tuple[Figure, ...]] = {
     "sockets-thread-per-connection": (
         Figure("p50 1500 s", "p50", 1500),
         Figure("the last at 3000 s", "last", 3000),
-        Figure("200 threads", "threads", 200),
+        Figure("200 × 16 KiB", "threads", 200),
+        Figure("635 MiB for the sockets", "memory", 10_000 * 65 * 1024),
     ),
     "sockets-event-loop": (
         Figure("all 10000", "ok", 10_000),
