@@ -34,13 +34,3 @@ def sim(monkeypatch: pytest.MonkeyPatch) -> Sim:
         return Result(result.exit_code, result.stdout, result.stderr)
 
     return call
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that share the run of one scenario go to one process of pytest-xdist."""
-    for item in items:
-        params = getattr(item, "callspec", None)
-        if params is None or item.path.name not in ("test_cases.py", "test_configs.py"):
-            continue
-        shared = next((v for v in params.params.values() if isinstance(v, str)), "")
-        item.add_marker(pytest.mark.xdist_group(f"{item.path.stem}:{shared}"))
