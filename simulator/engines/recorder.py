@@ -58,7 +58,8 @@ class Recorder:
         self._visits = _Table(7)
         self._attempts = _Table(6)
         self._connections: dict[tuple[int, int], tuple[int, int]] = {}
-        self._last = first_ns
+        self._last = first_ns  # the end of the last task so far
+        self._released = first_ns  # the end of the last visit so far
 
     def station_owner(self, station: int) -> Owner:
         """The owner of a station's own events."""
@@ -128,6 +129,7 @@ class Recorder:
         work: int,
     ) -> None:
         """A visit is over."""
+        self._released = max(self._released, released)
         self._visits.append((station, task.request, slot, queued, granted, released, work))
 
     def opened(self, station: int, request: int, backend: int) -> None:
@@ -142,9 +144,12 @@ class Recorder:
 
     def trace(self, ended: str, stop: int = NOT_FINISHED) -> Trace:
         """Everything as arrays, with what is still open closed at the end of the run."""
+        # A worker can linger behind its last answer, a killed one's work behind its end.
+        lingering = (v for task in self.lingering for v in task.open)
+        last = max([self._last, self._released, *(max(v.queued, v.granted) for v in lingering)])
         end = {
-            "empty": self._last,
-            "deadlock": max([self._last, *(task.mark for task in self.live)]),
+            "empty": last,
+            "deadlock": max([last, *(task.mark for task in self.live)]),
             "drained": stop,
             "interrupted": int(self.clock.now),
         }[ended]
@@ -154,8 +159,6 @@ class Recorder:
         for (station, backend), (request, since) in self._connections.items():
             self._visits.append((station, request, backend, since, since, end, end - since))
         visits = self._visits.array()
-        if ended == "empty" and len(visits):
-            end = max(end, int(visits[:, 5].max()))  # a worker lingers behind its last answer
         rows = self._rows.array()
         order = np.argsort(rows[:, 0], kind="stable")
         rows = rows[order]
