@@ -14,8 +14,8 @@ connection the database refuses raises to the one who asked and stays in the poo
 without a connection: the next one who asks tries in turn (asyncpg).
 
 Modelled: sizes, overflow, connecting on demand, refusal, timeout of the wait, FIFO
-hand-over. Not modelled: the time that a refusal takes, and those who queue behind it
-meanwhile; a new request that barges in between a return and the wake-up of the waiter;
+hand-over. Not modelled: a slot that stays taken while it is being refused, and those
+who queue behind it; a new request that barges in between a return and the wake-up of the waiter;
 recycling and health checks of connections.
 """
 

@@ -1,10 +1,10 @@
 """A database that refuses connections above its limit.
 
 Imitates PostgreSQL 15 to 18: ``max_connections`` (100) less those reserved for
-superusers (3). A connection above it is refused at once, it does not wait. The CPU that
-its queries share is a ``Cores``, their rows are ``RowLock``s.
+superusers (3). A connection above it is refused, it does not wait. The CPU that its queries
+and the forks of its backends share is a ``Cores``, their rows are ``RowLock``s.
 
-Not modelled: the CPU of a backend fork, which a refused connection costs too.
+Not modelled: background processes, the memory of a backend.
 """
 
 from __future__ import annotations

@@ -1,10 +1,12 @@
 """Accelerators that serve many at a time: static batches, and continuous batching.
 
 ``Batcher`` imitates a dynamic batcher: Triton's ``dynamic_batching`` with
-``max_queue_delay_microseconds``, TorchServe's ``batchSize`` and ``maxBatchDelay``, a
-micro-batcher of one's own. The window opens with the first item; the batch starts when
-it is full or the window ends, on a device that is free. While all devices are busy items
-queue; a device that frees takes as many as fit if the oldest has waited long enough.
+``max_queue_delay_microseconds``, TorchServe's ``batchSize`` and ``maxBatchDelay``. The window
+opens with the arrival of the oldest; a batch starts, on a free device, when it is full or the
+window ends. A device that frees takes as many as fit if the oldest has waited long enough.
+With ``window_taken`` it imitates the usual loop over an ``asyncio.Queue``: get an item, then
+more until the batch is full or ``wait`` has passed, run it, again. The window opens when an
+idle device takes its first item; devices open theirs one after another.
 
 ``ContinuousBatcher`` imitates iteration-level batching (Orca, vLLM): up to so many
 requests run on a device; each step takes all of them one token further; new ones join,
@@ -60,16 +62,8 @@ class Item:
     """
 
     __slots__ = (
-        "_env",
-        "_seen",
-        "done",
-        "first_token",
-        "gone",
-        "place",
-        "queued",
-        "size",
-        "started",
-    )
+        "_env", "_seen", "done", "first_token", "gone", "place", "queued", "size", "started"
+    )  # fmt: skip
 
     def __init__(self, env: simpy.Environment, size: int) -> None:
         self._env = env
@@ -197,6 +191,8 @@ class Batcher(_Accelerator):
     wait : int, default 0
         How long the oldest waits for others, in units of the clock. With 0 an idle device
         starts with the first that comes, also if others come at the same instant.
+    window_taken : bool, default False
+        Counted from when an idle device takes the oldest, not from its arrival.
     devices : int, default 1
     queue : int, optional
         How many may wait, those in an open window included; no limit if not given.
@@ -211,12 +207,15 @@ class Batcher(_Accelerator):
         batch_max: int,
         *,
         wait: int = 0,
+        window_taken: bool = False,
         devices: int = 1,
         queue: int | None = None,
         owner: Owner | None = None,
     ) -> None:
         super().__init__(env, time, batch_max, devices, queue, owner)
         self._wait = wait
+        self._window_taken = window_taken
+        self._taken = -1  # when a device was idle for the oldest first; -1: not yet
         self._window_ends = -1  # the instant that a timer was set for last
 
     def submit(self, priority: int = 0, *, size: int = 1) -> Item:
@@ -247,7 +246,8 @@ class Batcher(_Accelerator):
     def _start_batches(self) -> None:
         now = int(self._env.now)
         while self._idle and len(self._line):
-            ends = self._line.oldest.queued + self._wait
+            self._taken = now if self._taken < 0 else self._taken
+            ends = self._wait + (self._taken if self._window_taken else self._line.oldest.queued)
             if now < ends and self._line.room < self._max:
                 if ends != self._window_ends:
                     self._window_ends = ends
@@ -256,6 +256,7 @@ class Batcher(_Accelerator):
             self._start_batch(heappop(self._idle))
 
     def _start_batch(self, device: int) -> None:
+        self._taken = -1
         batch: list[Item] = []
         room = self._max
         while len(self._line) and self._line.next_size <= room:

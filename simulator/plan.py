@@ -284,10 +284,11 @@ class Overheads:
     loop_after_ns: int  # loop CPU of a request after its handler ended
     thread_hop_ns: int  # loop CPU for handing work to a thread
     worker_ns: int  # CPU of a sync worker or a server thread per request
-    pool_hold_ns: int  # hold of a connection beyond its use: the reset on release
-    connect_ns: int  # opening a connection
+    pool_hold_ns: int  # hold of a connection beyond its use, in every try of a transaction
+    connect_ns: int  # opening a connection, or being refused one; CPU of the database's cores
     close_ns: int  # closing one
-    timer_ns: int  # overshoot of a sleep
+    timer_ns: int  # overshoot of a sleep on the loop
+    sleep_ns: int  # overshoot of time.sleep
 
 
 @dataclass(frozen=True, slots=True)
@@ -387,6 +388,7 @@ class Accelerator:
     queue: int  # how many may wait; more are rejected
     batch_max: int  # of a batch, or that run at the same time
     wait_ns: int  # how long the first of a batch waits for others; 0: never
+    window_taken: bool  # from when an idle device takes it, not from its arrival
     continuous: bool
     table_ns: tuple[int, ...]
     base_ns: int  # base + per_item · size where the table is empty and time is NO_STREAM

@@ -297,13 +297,18 @@ def _drawn(
     for step in steps:
         if isinstance(step, Cpu | Wait):
             ns = workload.time(step.time)(request)
-            if step.cause in (contract.AWAIT, contract.BLOCK):
+            if step.cause == contract.AWAIT:
                 ns += plan.server.overheads.timer_ns
+            elif step.cause == contract.BLOCK:
+                ns += plan.server.overheads.sleep_ns
             out[step.cause] += ns
         elif isinstance(step, Stream):
+            overheads = plan.server.overheads
+            in_thread = step.per_chunk_thread or not step.frees_loop
+            overshoot_ns = overheads.sleep_ns if in_thread else overheads.timer_ns
             for chunk in range(workload.time(step.chunks)(request)):
                 every = workload.time(step.every, 0, chunk)(request)
-                out[contract.STREAM] += every and every + plan.server.overheads.timer_ns
+                out[contract.STREAM] += every and every + overshoot_ns
                 out[contract.CPU] += workload.time(step.cpu, 0, chunk)(request)
         elif isinstance(step, Broadcast):
             sends = (workload.time(step.cpu, 0, i)(request) for i in range(step.sockets))

@@ -205,6 +205,7 @@ def accelerator(batch_max: int, **kwargs: Any) -> Accelerator:
         "queue": UNLIMITED,
         "batch_max": batch_max,
         "wait_ns": 0,
+        "window_taken": False,
         "continuous": False,
         "table_ns": (),
         "base_ns": 0,
@@ -231,7 +232,7 @@ def server(
     accept: Accept = Accept.ROUND_ROBIN,
     **overheads: int,
 ) -> Server:
-    none = Overheads(0, 0, 0, 0, 0, 0, 0, 0)
+    none = Overheads(0, 0, 0, 0, 0, 0, 0, 0, 0)
     return Server(
         kind=kind,
         workers=workers,

@@ -102,6 +102,7 @@ class Devices:
                 self.time,
                 spec.batch_max,
                 wait=spec.wait_ns,
+                window_taken=spec.window_taken,
                 devices=spec.count,
                 queue=queue,
                 owner=owner,

@@ -185,8 +185,10 @@ class StepRunner:
 
     def _wait(self, task: Task, step: Wait) -> Steps:
         ns = self.draw(task, step.time)
-        if step.cause in (AWAIT, BLOCK):
+        if step.cause == AWAIT:
             ns += self.plan.server.overheads.timer_ns
+        elif step.cause == BLOCK:
+            ns += self.plan.server.overheads.sleep_ns
         if ns == 0 and step.cause == AWAIT:
             # asyncio.sleep(0): to the back of the loop's ready queue.
             yield from self.next_turn(task, self.processes[task.process])

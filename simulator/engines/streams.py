@@ -39,10 +39,13 @@ class Streams:
 
     def _stream(self, task: Task, step: Stream) -> Steps:
         runner = self.runner
+        overheads = runner.plan.server.overheads
+        in_thread = step.per_chunk_thread or not step.frees_loop
+        overshoot_ns = overheads.sleep_ns if in_thread else overheads.timer_ns
         for chunk in range(runner.draw(task, step.chunks)):
             every = runner.draw(task, step.every, chunk)
             if every:
-                every += runner.plan.server.overheads.timer_ns  # it is a sleep
+                every += overshoot_ns  # it is a sleep
             if step.per_chunk_thread:
                 yield from self._next(task, every)
             else:

@@ -98,7 +98,9 @@ class Transactions:
     """Runs ``With`` and ``Lock``, and ``Wait`` where it is a query that others slow down.
 
     A statement that begins in an outage fails at once, and its transaction with it; one
-    that has begun ends. Resetting, opening and closing a connection take no database core.
+    that has begun ends. Opening a connection forks a backend (PostgreSQL), also for one that is
+    refused: where the database has cores it is work on them. Resetting and closing take none,
+    and a fault slows none of the three.
     """
 
     def __init__(self, runner: StepRunner) -> None:
@@ -139,7 +141,7 @@ class Transactions:
             failed, closes = Failed(contract.database_error(self.plan, pool.database)), True
         else:
             if connection.fresh:
-                yield from self.runner.hold(task, overheads.connect_ns, cause, step.frees_loop)
+                yield from self._fork(task, step)
             if id(step) in self.plain:
                 try:
                     yield from self.runner.run(task, step.steps)
@@ -147,8 +149,7 @@ class Transactions:
                     failed = failure
             else:
                 failed = yield from self._run_until_done(task, step)
-            if overheads.pool_hold_ns:
-                yield from self.runner.hold(task, overheads.pool_hold_ns, cause, step.frees_loop)
+            yield from self._reset(task, step)
             closes = model.closes_on_return
             if closes:
                 yield from self.runner.hold(task, overheads.close_ns, cause, step.frees_loop)
@@ -168,17 +169,26 @@ class Transactions:
             connection = yield from self.runner.acquire(
                 task, visit, event, cause, step.frees_loop, soon=True
             )
-        except (PoolTimeout, TooManyConnections) as error:
-            raise self._no_connection(step.pool, error) from error
+        except PoolTimeout as error:
+            raise Failed(contract.pool_timeout(step.pool)) from error
+        except TooManyConnections as error:
+            # Its slot may be tried by the next one meanwhile.
+            yield from self._fork(task, step)
+            database = self.plan.pools[step.pool].database
+            raise Failed(contract.connection_refused(self.plan, database)) from error
         if connection.fresh:
             self.runner.wiring.opened(task.request, self.plan.pools[step.pool], connection)
         return connection
 
-    def _no_connection(self, pool: int, error: Exception) -> Failed:
-        if isinstance(error, PoolTimeout):
-            return Failed(contract.pool_timeout(pool))
-        database = self.plan.pools[pool].database
-        return Failed(contract.connection_refused(self.plan, database))
+    def _fork(self, task: Task, step: With) -> Steps:
+        """Open a connection, or be refused one: CPU of a backend where the database has cores."""
+        ns = self.plan.server.overheads.connect_ns
+        database = self.plan.pools[step.pool].database
+        cause = contract.hold_connect(step.pool)
+        if ns and database != NO_DATABASE and self.runner.wiring.database_cores[database]:
+            yield from self._compute(task, cause, database, ns, step.frees_loop)
+        else:
+            yield from self.runner.hold(task, ns, cause, step.frees_loop)
 
     def _run_until_done(self, task: Task, step: With) -> Steps:
         """Run the block, again while it loses a row and may; returns its failure if any."""
@@ -188,6 +198,8 @@ class Transactions:
         failed: Failed | None = None
         for retry in range(len(backoff) + 1):
             if retry:
+                # Its overshoot and round trips, as those of the last try after this loop.
+                yield from self._reset(task, step)
                 yield from self._back_off(task, backoff[retry - 1], step.frees_loop)
             model = Transaction(self.log, serializable=step.serializable)
             task.transactions.append(OpenTransaction(task, model, database, before + retry))
@@ -204,6 +216,10 @@ class Transactions:
             if failed.outcome != contract.SERIALIZATION_FAILURE:
                 break
         return failed
+
+    def _reset(self, task: Task, step: With) -> Steps:
+        ns, cause = self.plan.server.overheads.pool_hold_ns, contract.hold_connect(step.pool)
+        yield from self.runner.hold(task, ns, cause, step.frees_loop)
 
     def _back_off(self, task: Task, stream: int, frees_loop: bool) -> Steps:
         ns = self.runner.draw(task, stream)
@@ -295,28 +311,28 @@ class Transactions:
         if ns is None:
             raise self._outage(task, database)
         if ns and self.runner.wiring.database_cores[database] is not None:
-            yield from self._compute(task, step, database, ns)
+            yield from self._compute(task, step.cause, database, ns, step.frees_loop)
         else:
             yield from self.runner.hold(task, ns, step.cause, step.frees_loop)
 
-    def _compute(self, task: Task, step: Wait, database: int, work: int) -> Steps:
-        """Share the database's cores; what the query takes beyond its work is the wait."""
+    def _compute(self, task: Task, hold: int, database: int, work: int, frees_loop: bool) -> Steps:
+        """Share the database's cores; what it takes beyond the work is the wait for them."""
         cores = self.runner.wiring.database_cores[database]
         assert cores is not None
-        cause = contract.wait_for_database_core(self.plan, database)
-        station = self.runner.wiring.cores_station(cause)
+        wait = contract.wait_for_database_core(self.plan, database)
+        station = self.runner.wiring.cores_station(wait)
         began = self.clock.now
         job = Job(work, task)
 
         def ended(_: simpy.Event) -> None:
             now = self.clock.now
-            task.book_until(now - work, cause)
+            task.book_until(now - work, wait)
             self.runner.recorder.visit(station, task, NOT_GRANTED, began, began, now, work)
 
         event = cores.begin(job)
         event.callbacks.append(ended)
         try:
-            yield from self.runner.wait_for(task, event, step.cause, step.frees_loop, False)
+            yield from self.runner.wait_for(task, event, hold, frees_loop, False)
         finally:
             cores.take_off(job)
 

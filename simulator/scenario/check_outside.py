@@ -46,6 +46,9 @@ def _accelerator(entry: Document, path: str, report: Report) -> None:
     key, limits = "time", entry.get("batch", BAD)
     if continuous:
         key, limits = "step", entry["continuous"]
+    elif limits is not BAD and limits["window"] == "taken" and limits["wait"] == "0s":
+        what = "ignored where wait is 0s: a batch starts as soon as it is taken"
+        report(f"{path}.batch.window", what, "give a wait, or remove it")
     time = entry[key]
     if not isinstance(time, dict) or BAD in time.values():
         return

@@ -108,6 +108,7 @@ def lower_accelerator(name: str, entry: Document, streams: Streams) -> p.Acceler
         queue=limit(entry["queue"]),
         batch_max=batch_max,
         wait_ns=0 if continuous else parse_duration(entry["batch"]["wait"]),
+        window_taken=not continuous and entry["batch"]["window"] == "taken",
         continuous=continuous,
         table_ns=table,
         base_ns=parse_duration(base),

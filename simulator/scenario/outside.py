@@ -174,6 +174,13 @@ ACCELERATOR = Section(
         Section(
             Field("max", Count(1, BATCH_MAX), "Items of a batch, at most.", REQUIRED),
             Field("wait", Duration(), "How long the first item waits for others.", "0s"),
+            Field(
+                "window",
+                Choice("arrival", "taken"),
+                "What the wait counts from: the arrival of the oldest item (Triton), or the "
+                "instant at which an idle device takes it (the usual loop over asyncio.Queue).",
+                "arrival",
+            ),
         ),
         "A device takes whole batches; default {max: 1}.",
     ),

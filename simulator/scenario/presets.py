@@ -85,10 +85,11 @@ OVERHEADS = {
     "loop_before": ("280us", "Loop CPU of a request before its handler starts."),
     "loop_after": ("150us", "Loop CPU of a request after its handler ended."),
     "thread_hop": ("200us", "Loop CPU for handing work to a thread."),
-    "worker": ("1.3ms", "CPU of a sync worker or a server thread per request."),
-    "pool_hold": ("1.2ms", "Hold of a connection beyond its use: the reset on release."),
-    "connect": ("5.4ms", "Opening a connection."),
+    "worker": ("1.2ms", "CPU of a sync worker or a server thread per request."),
+    "pool_hold": ("1.2ms", "Hold of a connection beyond its use, in every try: the reset."),
+    "connect": ("5.4ms", "Opening a connection, or being refused one."),
     "close": ("3.3ms", "Closing a connection."),
-    "timer": ("300us", "Overshoot of a sleep."),
+    "timer": ("300us", "Overshoot of a sleep on the loop (uvloop)."),
+    "sleep": ("100us", "Overshoot of time.sleep."),
 }
 """By key: the typical value (OVERHEADS_SOURCE) and its meaning."""

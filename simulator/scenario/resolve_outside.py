@@ -114,7 +114,7 @@ def resolve_accelerator(given: Any, path: str, report: Report) -> Any:
         report(path, f"missing key '{time}', expected such as {time}: 20ms")
         return BAD
     return {
-        mode: given.get(mode, {"max": 1, "wait": "0s"}),
+        mode: given.get(mode, {"max": 1, "wait": "0s", "window": "arrival"}),
         time: given[time],
         "count": given["count"],
         "queue": given["queue"],

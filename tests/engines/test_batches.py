@@ -41,6 +41,13 @@ def test_a_batch_waits_for_its_window_and_takes_its_time_from_the_table() -> Non
     assert places(trace) == [(0, 0), (1, 1), (2, 0)]
 
 
+def test_a_window_counts_from_when_it_is_taken_if_the_plan_says_so() -> None:
+    case = predicts(batch_max=3, wait_ns=5 * MS, window_taken=True, base_ns=10 * MS)
+    trace = traced(case, [0, 2, 6])
+    assert finished(trace) == [15, 15, 30]
+    assert ledger(trace, 2) == {"wait batch:gpu": 14, "hold accelerator:gpu": 10}
+
+
 def test_two_devices_number_their_places_one_after_the_other() -> None:
     case = predicts(batch_max=2, count=2, base_ns=10 * MS, per_item_ns=1 * MS)
     trace = traced(case, [0, 0, 0, 0, 0])

@@ -290,7 +290,7 @@ def test_overheads_are_held_where_they_are_paid() -> None:
     assert finished(trace) == [25]
     assert ledger(trace, 0) == {"hold framework": 3, "hold query:db": 10, "hold connection:db": 12}
     steps = Steps(on_loop=False)
-    case = plan(steps, steps.block(10 * MS), load=burst(1), thread_hop_ns=2 * MS, timer_ns=MS)
+    case = plan(steps, steps.block(10 * MS), load=burst(1), thread_hop_ns=2 * MS, sleep_ns=MS)
     assert ledger(traced(case, [0]), 0) == {"hold framework": 2, "hold block": 11}
     steps = Steps(on_loop=False)
     case = plan(steps, steps.block(MS), load=burst(1), kind=ServerKind.SYNC, worker_ns=2 * MS)

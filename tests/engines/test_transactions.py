@@ -9,7 +9,7 @@ import pytest
 
 from simulator.engines import contract
 from simulator.engines.reference import run
-from simulator.plan import Fault, Plan, Target
+from simulator.plan import UNLIMITED, Fault, Plan, Target
 from simulator.trace import Trace
 from simulator.workload import Workload
 from tests import invariants
@@ -140,7 +140,13 @@ def test_a_cycle_through_a_pool_is_not_found() -> None:
 
 
 def serializable(
-    count: int, retries: int, *, before: int = 50 * MS, after: int = 0, backoff: int = 0
+    count: int,
+    retries: int,
+    *,
+    before: int = 50 * MS,
+    after: int = 0,
+    backoff: int = 0,
+    **overheads: int,
 ) -> Plan:
     """The measured handler: read, 50 ms, update, commit; again on a serialization failure."""
     steps = Steps()
@@ -152,7 +158,7 @@ def serializable(
         serializable=True,
         backoff=(backoff,) * retries,
     )
-    return plan(steps, transaction, load=burst(count), pools=(pool(20),), locks=1)
+    return plan(steps, transaction, load=burst(count), pools=(pool(20),), locks=1, **overheads)
 
 
 @pytest.mark.parametrize("count", [5, 10, 20])
@@ -191,6 +197,13 @@ def test_a_loser_waits_its_backoff_and_fails_after_its_last_retry() -> None:
     assert finished(trace) == [60, 125, 125]
     assert ledger(trace, 1) == {"wait lock:row0": 10, "wait backoff": 5, "hold query:db": 110}
     assert ledger(trace, 2) == {"wait lock:row0": 20, "wait backoff": 5, "hold query:db": 100}
+
+
+def test_each_try_pays_what_a_connection_is_held_beyond_its_use() -> None:
+    """0 commits at 50 and is reset to 53; 1 fails at 50, is reset, and tries from 53 to 103."""
+    trace = traced(serializable(2, 1, pool_hold_ns=3 * MS), [0, 0])
+    assert finished(trace) == [53, 106]
+    assert ledger(trace, 1) == {"hold query:db": 100, "hold connection:db": 6}
 
 
 def test_a_retry_draws_anew_and_keeps_its_connection() -> None:
@@ -288,6 +301,44 @@ def test_a_connection_cannot_be_opened_in_an_outage_and_locks_are_given_up() -> 
     trace = traced(case, [0, 6, 20])
     assert Counter(outcomes(trace)) == {"database_error:pg": 2, "ok": 1}
     assert finished(trace) == [7, 6, 27]
+
+
+def connects(count: int, *, cores: int, connections: int = 97) -> Plan:
+    """A connection for each request: 4 ms to open, 10 ms for its query."""
+    steps = Steps()
+    return plan(
+        steps,
+        steps.query(0, 10 * MS),
+        load=burst(count),
+        pools=(pool(0, overflow=10, min=0, database=0),),
+        databases=(database(connections, cores=cores),),
+        connect_ns=4 * MS,
+    )
+
+
+def test_backends_are_forked_on_the_cores_of_the_database() -> None:
+    """Two forks share the core to 8, two queries of 10 ms to 28."""
+    trace = traced(connects(2, cores=1), [0, 0])
+    assert finished(trace) == [28, 28]
+    expected = {"wait database cores:pg": 14, "hold connection:db": 4, "hold query:db": 10}
+    assert ledger(trace, 0) == expected
+
+
+def test_without_cores_of_the_database_opening_a_connection_is_a_hold() -> None:
+    trace = traced(connects(2, cores=UNLIMITED), [0, 0])
+    assert finished(trace) == [14, 14]
+    assert ledger(trace, 0) == {"hold connection:db": 4, "hold query:db": 10}
+
+
+@pytest.mark.parametrize(("cores", "refused_at", "served_at"), [(UNLIMITED, 4, 14), (1, 8, 18)])
+def test_a_refused_connection_costs_its_fork_too(
+    cores: int, refused_at: int, served_at: int
+) -> None:
+    trace = traced(connects(2, cores=cores, connections=1), [0, 0])
+    assert outcomes(trace) == ["ok", "too_many_connections:pg"]
+    assert finished(trace) == [served_at, refused_at]
+    waited = {"wait database cores:pg": 4} if cores == 1 else {}
+    assert ledger(trace, 1) == {"hold connection:db": 4} | waited
 
 
 def test_a_slow_database_stretches_what_begins_meanwhile() -> None:

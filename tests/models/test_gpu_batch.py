@@ -55,6 +55,33 @@ def test_a_device_that_frees_takes_who_waited_long_enough_and_all_who_fit(env, l
     ]
 
 
+def test_a_window_that_opens_when_taken_opens_after_the_batch_in_flight(env, log) -> None:
+    """At 15 the batch of a ends and b is taken: its window ends at 20, though b came at 6."""
+    batcher = Batcher(env, lambda number, size: 10, 3, wait=5, window_taken=True)
+    submits(env, batcher, log, ("a", 0), ("b", 6), ("c", 19), ("d", 21), ("e", 45))
+    assert log == [
+        ("a", (0, 0), 5, 15),
+        ("b", (0, 0), 20, 30),
+        ("c", (0, 1), 20, 30),
+        ("d", (0, 0), 35, 45),
+        ("e", (0, 0), 50, 60),
+    ]
+
+
+def test_a_window_that_opens_when_taken_is_cut_short_by_a_full_batch(env, log) -> None:
+    """b to d wait when the device frees at 15: they start at once, e's window opens at 25."""
+    batcher = Batcher(env, lambda number, size: 10, 3, wait=5, window_taken=True)
+    items = [("a", 0), ("b", 6), ("c", 7), ("d", 8), ("e", 9)]
+    submits(env, batcher, log, *items)
+    assert [entry[2:] for entry in log] == [(5, 15), (15, 25), (15, 25), (15, 25), (30, 40)]
+
+
+def test_two_devices_open_their_windows_one_after_the_other(env, log) -> None:
+    batcher = Batcher(env, lambda number, size: 10, 2, wait=5, window_taken=True, devices=2)
+    submits(env, batcher, log, ("a", 0), ("b", 6), ("c", 12))
+    assert log == [("a", (0, 0), 5, 15), ("b", (1, 0), 11, 21), ("c", (0, 0), 20, 30)]
+
+
 def test_without_a_window_an_idle_device_starts_with_the_first(env, log) -> None:
     batcher = Batcher(env, lambda number, size: 10, 4)
     submits(env, batcher, log, *[(name, 0) for name in "abcdef"])

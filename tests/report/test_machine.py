@@ -112,6 +112,7 @@ def test_the_whole_document() -> None:
                     "connect",
                     "close",
                     "timer",
+                    "sleep",
                 )
             },
         },
