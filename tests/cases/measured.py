@@ -42,8 +42,7 @@ class Measured:
     def where(self, *, route: str = "", ok: bool = False) -> BoolArray:
         """The rows of a route (all if not named), the ok ones alone if asked."""
         rows = np.arange(len(self.trace)) >= self.first
-        if route:
-            rows &= self.trace.route == [r.name for r in self.plan.routes].index(route)
+        rows &= self._of_route(self.trace.route, route)
         return rows & (self.trace.outcome == OK) if ok else rows
 
     def response(self, *, route: str = "") -> FloatArray:
@@ -57,10 +56,17 @@ class Measured:
         spent: IntArray = self.trace.spent_ns[:, causes].sum(axis=1)
         return spent[self.where(route=route, ok=ok)] / self.unit_ns
 
-    def at_station(self, label: str) -> FloatArray:
+    def booked(self, kind: str, *names: str) -> FloatArray:
+        """What the requests spent on causes of this kind and these names."""
+        causes = [i for i, c in enumerate(self.trace.causes) if c.kind == kind and c.name in names]
+        assert len(causes) == len(names), names
+        spent: IntArray = self.trace.spent_ns[:, causes].sum(axis=1)
+        return spent[self.where(ok=True)] / self.unit_ns
+
+    def at_station(self, label: str, *, route: str = "") -> FloatArray:
         """Times from queueing to release of the visits to a station, in that order."""
         visits = self.trace.visits
-        rows = np.flatnonzero(self._visited(label) & (visits.request >= self.first))
+        rows = np.flatnonzero(self._visited(label, route) & (visits.request >= self.first))
         rows = rows[np.argsort(visits.queued_ns[rows], kind="stable")]
         return (visits.released_ns - visits.queued_ns)[rows] / self.unit_ns
 
@@ -80,9 +86,10 @@ class Measured:
         """Share of requests that are not ok."""
         return self.share(self.trace.outcome[self.first :] != OK)
 
-    def throughput(self) -> Estimate:
+    def throughput(self, *, route: str = "") -> Estimate:
         """Ok requests that end, per unit of time."""
-        finish = self.trace.finish_ns[self.trace.outcome == OK]
+        ok = (self.trace.outcome == OK) & self._of_route(self.trace.route, route)
+        finish = self.trace.finish_ns[ok]
         counts, _ = np.histogram(finish, self.edges_ns)
         rates = counts / (np.diff(self.edges_ns) / self.unit_ns)
         return Estimate(float(rates.mean()), estimate.half_width(rates.tolist()))
@@ -91,10 +98,31 @@ class Measured:
         """Instants of change and the number of requests in the system from there on."""
         return estimate.level(self.trace.arrival_ns, self.trace.finish_ns)
 
-    def at_once(self, label: str) -> tuple[IntArray, IntArray]:
+    def at_once(self, label: str, *, route: str = "") -> tuple[IntArray, IntArray]:
         """Instants of change and the number of visits that queue or are served from there on."""
-        visits, rows = self.trace.visits, self._visited(label)
+        visits, rows = self.trace.visits, self._visited(label, route)
         return estimate.level(visits.queued_ns[rows], visits.released_ns[rows])
+
+    def queueing(self, label: str) -> tuple[IntArray, IntArray]:
+        """Instants of change and the number of visits that queue from there on."""
+        visits, rows = self.trace.visits, self._granted(label)
+        return estimate.level(visits.queued_ns[rows], visits.granted_ns[rows])
+
+    def served(self, label: str) -> tuple[IntArray, IntArray]:
+        """Instants of change and the number of visits that are served from there on."""
+        visits, rows = self.trace.visits, self._granted(label)
+        return estimate.level(visits.granted_ns[rows], visits.released_ns[rows])
+
+    def some(self, step: tuple[IntArray, IntArray]) -> Estimate:
+        """Share of time in which a step function is above 0."""
+        at, number = step
+        return self.over_time((at, (number > 0).astype(np.int64)))
+
+    def batch_sizes(self, label: str) -> FloatArray:
+        """Sizes of the batches of a single device, in order of their start."""
+        visits = self.trace.visits
+        rows = self._granted(label) & (visits.request >= self.first)
+        return np.unique(visits.granted_ns[rows], return_counts=True)[1].astype(np.float64)
 
     def over_time(self, step: tuple[IntArray, IntArray | FloatArray]) -> Estimate:
         """Mean over time of a step function."""
@@ -107,9 +135,7 @@ class Measured:
 
     def utilization(self, label: str) -> Estimate:
         """Mean share of the slots of a station that are held."""
-        visits = self.trace.visits
-        rows = self._visited(label) & (visits.granted_ns != NOT_GRANTED)
-        at, held = estimate.level(visits.granted_ns[rows], visits.released_ns[rows])
+        at, held = self.served(label)
         slots = sum(s.size for s in self.trace.stations if s.label == label)
         return self.over_time((at, held / slots))
 
@@ -135,7 +161,20 @@ class Measured:
         finish = self.trace.finish_ns[self.trace.finish_ns != NOT_FINISHED]
         return int(((finish > begin_ns) & (finish <= end_ns)).sum())
 
-    def _visited(self, label: str) -> BoolArray:
+    def _visited(self, label: str, route: str = "") -> BoolArray:
         stations = [i for i, s in enumerate(self.trace.stations) if s.label == label]
         assert stations, f"no station {label}"
-        return np.isin(self.trace.visits.station, stations)
+        visits = self.trace.visits
+        rows: BoolArray = np.isin(visits.station, stations)
+        return rows & self._of_route(self.trace.route[visits.request], route)
+
+    def _granted(self, label: str) -> BoolArray:
+        granted: BoolArray = self.trace.visits.granted_ns != NOT_GRANTED
+        return self._visited(label) & granted
+
+    def _of_route(self, numbers: IntArray, route: str) -> BoolArray:
+        """Which of the numbers are that of a route (all if not named)."""
+        if not route:
+            return np.ones(len(numbers), dtype=np.bool_)
+        index = [r.name for r in self.plan.routes].index(route)
+        return np.asarray(numbers == index)

@@ -2,52 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Callable
 
 import numpy as np
 
-from simulator.engines.reference import run
-from simulator.scenario import load
-from simulator.workload import Workload
-from tests.cases.estimate import Estimate, exactly
-from tests.cases.measured import Measured
-
-Figures = Mapping[str, Estimate | list[Estimate]]
-
-SECOND = 10**9
-MINUTE = 60 * SECOND
-_HERE = Path(__file__).parent
-_CONFIGS = _HERE.parents[1] / "configs"
-
-SHIPPED = {
-    "seed-1000x5s-dbpool50": "1000req",
-    "seed-3-sync-one-worker": "3users-sync",
-    "seed-3-async": "3users-async",
-    "seed-3-sync-db-2s": "db2s-sync",
-    "async-unlimited-1000x5s": "async-unlimited",
-    "row-lock-100-writers": "same-row",
-}
-"""Cases whose scenario is one of those that ship."""
-
-
-def scenario_path(case: str) -> Path:
-    """The scenario that means the same as the case."""
-    if case in SHIPPED:
-        return _CONFIGS / f"{SHIPPED[case]}.yaml"
-    return _HERE / "scenarios" / f"{case}.yaml"
-
-
-def play(
-    case: str,
-    *overrides: str,
-    unit_ns: int = SECOND,
-    warm_up: float = 0.1,
-    batches: int = 20,
-) -> Measured:
-    """A run of the scenario of a case, without its warm-up."""
-    plan = load(scenario_path(case), overrides).plan
-    return Measured(plan, run(plan, Workload(plan)), unit_ns, warm_up, batches)
+from tests.cases.estimate import exactly
+from tests.cases.measures_closed import CLOSED
+from tests.cases.measures_services import OUTSIDE
+from tests.cases.play import MINUTE, SECOND, Figures, play
 
 
 def burst(case: str) -> Figures:
@@ -161,17 +123,19 @@ def round_robin(case: str) -> Figures:
 
 
 def dealt_or_queued(case: str) -> Figures:
-    dealt = play(case)
+    shortest = play(case)
+    dealt = play(case, "server.balancer=random")
     central = play(case, "server={kind: sync, workers: 2}")
     return {
+        "mean_response": shortest.mean(shortest.response()),
         "random_split": dealt.mean(dealt.response()),
         "central_queue": central.mean(central.response()),
     }
 
 
-def two_classes_fifo(case: str) -> Figures:
+def slowdown(case: str) -> Figures:
     run = play(case)
-    return {"fifo_wait": run.mean(run.waits())}
+    return {f"mean_{name}": run.mean(run.response(route=name)) for name in ("short", "long")}
 
 
 def fork_join(case: str) -> Figures:
@@ -196,8 +160,8 @@ def pool_timeout(case: str) -> Figures:
 
 
 def open_sockets(case: str) -> Figures:
-    """From an empty start: 6 mean lifetimes of warm-up, then 4 windows of some 2."""
-    run = play(case, warm_up=0.4, batches=4)
+    """From an empty start: 6 mean lifetimes of warm-up, then 4 windows of some 1.2."""
+    run = play(case, warm_up=0.55, batches=4)
     at, number = run.in_system()
     instants = np.arange(run.edges_ns[0], run.edges_ns[-1], 10 * SECOND)
     sampled = number[np.searchsorted(at, instants, "right") - 1].astype(np.float64)
@@ -247,10 +211,12 @@ MEASURES: dict[str, Callable[[str], Figures]] = {
     "lb-jsq-2": dealt_or_queued,
     "ciw-ps-4-9": lambda case: queue(case, "threads"),
     "mm1-lps-3": lambda case: queue(case, "threads"),
-    "prio-nonpreemptive-mm1": two_classes_fifo,
+    "ps-conditional-slowdown": slowdown,
     "forkjoin-2": fork_join,
     "line-fj-basic-open": fork_join_branches,
     "pool-timeout-overload": pool_timeout,
     "websocket-mm-inf": open_sockets,
     "ciw-cafe-jackson": jackson,
+    **CLOSED,
+    **OUTSIDE,
 }
