@@ -196,6 +196,8 @@ class _Writer:
             accelerator = {"continuous": {"max_running": chance.randint(1, 5)}, "step": time}
         else:
             batch = {"max": chance.randint(1, 5), "wait": chance.choice(["0s", "1ms", "5ms"])}
+            if batch["wait"] != "0s":
+                self.maybe(0.4, batch, window=lambda: chance.choice(["arrival", "taken"]))
             accelerator = {"batch": batch, "time": time}
             self.maybe(0.4, accelerator, count=lambda: chance.randint(1, 3))
         self.maybe(0.4, accelerator, queue=lambda: chance.randint(0, 6))
