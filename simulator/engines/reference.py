@@ -69,6 +69,7 @@ class _Run:
         self.recorder = self.wiring.recorder
         servers = Servers(StepRunner(self.wiring))
         self.begin = servers.serve if plain(plan) else Clients(servers).request
+        self.sent = [0] * len(plan.loads)  # by the users of each closed load together
 
     def execute(self, creation_order: Sequence[int] | None) -> Trace:
         stop = self._stop()
@@ -142,17 +143,18 @@ class _Run:
         for number, load in enumerate(self.plan.loads):
             for user in range(load.users):
                 starts_ns = load.ramp_ns * user // load.users
-                out.append(self._user(number, user, first + len(out), users, starts_ns))
+                out.append(self._user(number, first + len(out), users, starts_ns))
         return out
 
-    def _user(self, number: int, user: int, index: int, step: int, starts_ns: int) -> Steps:
-        """Ask, wait for the answer, think, ask again."""
+    def _user(self, number: int, index: int, step: int, starts_ns: int) -> Steps:
+        """Ask, wait for the answer, think, ask again, until all requests of the load are sent."""
         load = self.plan.loads[number]
-        pause, sent = starts_ns, 0
-        while user + sent * load.users < load.count:
+        pause = starts_ns
+        while True:
             yield self.clock.at(pause, self._arrival_key(index))
-            if self.clock.now >= load.until_ns:
+            if self.clock.now >= load.until_ns or self.sent[number] == load.count:
                 return
+            self.sent[number] += 1
             contract.limit_requests(self.recorder.arrived + 1)
             if self.recorder.arrived % PROGRESS_EVERY == 0:
                 self.progress(self.recorder.arrived)
@@ -160,5 +162,5 @@ class _Run:
             task.done = simpy.Event(self.clock)
             self._begin(task)
             yield task.done
-            index, sent = index + step, sent + 1
+            index += step
             pause = 0 if load.think == NO_STREAM else self.workload.time(load.think)(index)

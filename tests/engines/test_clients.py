@@ -180,6 +180,16 @@ def test_a_users_draws_do_not_depend_on_how_long_others_take() -> None:
     assert np.array_equal(small.route, large.route)
 
 
+def test_users_share_the_count_of_requests() -> None:
+    """A quick user sends more of them: `hey -n 5 -c 2` does the same."""
+    steps = Steps()
+    work = steps.sleep(10 * MS)
+    case = plan(steps, work, load=load(LoadKind.CLOSED, 5, users=2))
+    trace = traced(case, {"t0": [40, 10, 40, 10, 40, 10, 40, 10]})
+    assert trace.index.tolist() == [0, 1, 3, 5, 7]  # user 0 is at its first all the time
+    assert (trace.arrival_ns // MS).tolist() == [0, 0, 10, 20, 30]
+
+
 def test_open_and_closed_loads_together() -> None:
     steps = Steps()
     sources = (burst(3), load(LoadKind.CLOSED, 4, users=2))
