@@ -6,7 +6,7 @@ import argparse
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from tests.truth.cases import CASES, Case
+from tests.truth.cases import ASSERTED, CASES, Case
 from tests.truth.replay import REPLICATIONS, Replay, replay
 from tests.truth.table import lines
 from tests.truth.verdict import verdict
@@ -19,10 +19,10 @@ def main() -> None:
     parser.add_argument("--replications", type=int, default=REPLICATIONS)
     given = parser.parse_args()
     chosen = [c for c in CASES if not given.groups or c.run.startswith(tuple(given.groups))]
-    verdicts: Counter[str] = Counter()
+    verdicts: Counter[tuple[bool, str]] = Counter()
     for line in lines(_played(chosen, given.replications, verdicts)):
         print(line, flush=True)
-    print(f"{len(chosen)} cases:", ", ".join(f"{n} {what}" for what, n in verdicts.items()))
+    print(_summary(verdicts))
     print("seconds; latencies count from the intended send; 2 ms: not within 5 %, but 2 ms;")
     print(f"spread: within the least and greatest of {given.replications} replications")
 
@@ -30,8 +30,21 @@ def main() -> None:
 def _played(cases: Iterable[Case], replications: int, verdicts: Counter[str]) -> Iterator[Replay]:
     for case in cases:
         played = replay(case, replications)
-        verdicts[verdict(played)] += 1
+        verdicts[case.bound in ASSERTED, verdict(played)] += 1
         yield played
+
+
+def _summary(verdicts: Counter[tuple[bool, str]]) -> str:
+    """How many are asserted, agree and are open; how many are reported only, and agree."""
+    asserted = sum(n for (checked, _), n in verdicts.items() if checked)
+    opened = verdicts[True, "OPEN"]
+    agree = ", ".join(f"{n} {said}" for (checked, said), n in verdicts.items() if checked)
+    reported = verdicts.total() - asserted
+    agreed = reported - verdicts[False, "reported"]
+    return (
+        f"{verdicts.total()} cases: {asserted} asserted, {asserted - opened} agree, "
+        f"{opened} open ({agree}); {reported} reported only, {agreed} of them agree"
+    )
 
 
 if __name__ == "__main__":

@@ -81,7 +81,7 @@ def _def() -> Iterator[Case]:
     for run in ("u2_n100_preconnect_burst", "u2_n100_preconnect_gap2ms"):
         yield Case(f"c03_def_{run}", "c03-def", chance=True)
     for run in ("u4_n100_connect_at_send", "u4_n100_preconnect_gap2ms"):
-        yield Case(f"c03_def_{run}", "c03-def", chance=True)
+        yield Case(f"c03_def_{run}", "c03-def", Bound.CPU, chance=True)
     for workers in ("2", "4"):
         for loop in ("uvloop", "asyncio"):
             for kind in (
@@ -139,7 +139,8 @@ def _pools() -> Iterator[Case]:
         yield Case(name, "c07-closed", Bound.CPU, ("rps", "p50"), (("users", users),))
     yield Case("c07_connect_seq", "c07-connect", Bound.DATABASE, _LONG, nothing)
     for n in ("50", "90", "300"):
-        yield Case(f"c07_connect_burst{n}", "c07-connect", Bound.DATABASE, _BURST)
+        yield Case(f"c07_connect_burst{n}", "c07-connect", Bound.CPU)
+        yield Case(f"c07_connect_burst{n}", "c07-connect", Bound.DATABASE, ("ok",))
     for run in ("n15", "n30"):
         yield Case(f"c07_sa_default_{run}", "c07-sqlalchemy", Bound.DATABASE)
 
@@ -173,7 +174,7 @@ def _services() -> Iterator[Case]:
     yield Case("c09_httpx_max10_timeout0.6_n60", "c09-httpx", Bound.SLEEP, _BURST, timeout)
     for row, (sleep, timeout_ms) in enumerate(_HTTPX_POOL):
         vars = (("sleep", sleep), ("connections", "10"), ("pool_timeout", timeout_ms))
-        bound = Bound.CPU if row > 4 else Bound.SLEEP
+        bound = Bound.CPU if row in (2, 3) or row > 4 else Bound.SLEEP
         yield Case(f"c09_httpx_pool/{row}", "c09-httpx", bound, ("makespan", "ok"), vars)
 
 

@@ -16,7 +16,10 @@ SOURCES = {
         "200us",
         "CPU per request, 16 clients: async .23 to .25 ms, def .42 to .46: each hop .2 ms",
     ),
-    "worker": ("1.3ms", "gunicorn sync, sleep .25, 3 and 20 at once: +1.3 ms each"),
+    "worker": (
+        "1.2ms",
+        "gunicorn sync, sleep .25, 3 and 20 at once: +1.3 ms each, the .1 ms of time.sleep in it",
+    ),
     "pool_hold": (
         "1.2ms",
         "asyncpg pool of 5, 100 × .1 s: the hold is s + 1.1 to 1.5 ms (overshoot of pg_sleep, "
@@ -24,6 +27,7 @@ SOURCES = {
     ),
     "connect": ("5.4ms", "asyncpg.connect per request: connect 5.4 ms, first query .95 …"),
     "close": ("3.3ms", "… close 3.3 ms"),
-    "timer": ("300us", "timers: uvloop's sleep of 20 ms +.28, of 250 ms +.49; time.sleep +.1"),
+    "timer": ("300us", "timers: uvloop's sleep of 20 ms +.28, of 250 ms +.49 …"),
+    "sleep": ("100us", "… time.sleep +.1 ms"),
 }
 """By key of `server.overheads`: the value, and the measurement it comes from."""

@@ -73,7 +73,7 @@ def _plan(case: Case, split: tuple[int, ...]) -> Plan:
         return plan
     # It holds all that came on top of the service: the sleep's overshoot too.
     worker_ns = recorded(case.run).overhead_ns
-    overheads = replace(plan.server.overheads, worker_ns=worker_ns, timer_ns=0)
+    overheads = replace(plan.server.overheads, worker_ns=worker_ns, sleep_ns=0)
     return replace(plan, server=replace(plan.server, overheads=overheads))
 
 
