@@ -101,7 +101,9 @@ def sweep(
         str | None, typer.Option(help="What is found and drawn, such as latency.p99.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="All numbers as JSON.")] = False,
-    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the table.")] = None,
+    csv: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the table; - is the output.")
+    ] = None,
     plot: Annotated[
         Path | None, typer.Option(metavar="FILE.svg|png|pdf", help="Write a curve or heat map.")
     ] = None,
@@ -109,7 +111,7 @@ def sweep(
     """Run every combination of values with the same seed: a table and a picture."""
     question, chosen = sweeping.asked(arguments, zipped=zipped, seed=seed, metric=metric, plot=plot)
     result = sweeping.swept(question, jobs)
-    sweeping.print_sweep(result, chosen, as_json=as_json)
+    sweeping.print_sweep(result, chosen, as_json=as_json, csv=csv)
     sweeping.write_sweep(result, chosen, csv=csv, plot=plot)
     console.leave(sweeping.exit_code(result))
 

@@ -58,7 +58,7 @@ def simulate(
     plan = scenario.plan
     trace = reference.run(plan, Workload(plan, seed=seed), progress=progress)
     summary = summarize(plan, trace)
-    keys = Keys(scenario.key, scenario.load_paths)
+    keys = Keys(scenario.key, scenario.load_paths, scenario.is_written)
     of_the_run = tuple(
         Finding(found.code, "warning", found.message, scenario.place(found.path), "")
         for found in run_findings(plan, trace, summary)

@@ -6,9 +6,13 @@ import math
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 
+from simulator.analysis.advice_outside import longer_timeout, more_devices, other_limit
+from simulator.analysis.closed import closed_bound
+from simulator.analysis.faults import met
 from simulator.analysis.insight import Case, largest_pool, variant
 from simulator.analysis.limits import (
     COMFORTABLE,
+    asked_in,
     connections_left,
     connections_of,
     enough,
@@ -71,12 +75,23 @@ def _shed(case: Case) -> str | None:
         return None
     limit = (timely(case.plan, case.bound) or 0) * 7 // 10
     # Where the requests alone are too many, without their retries, more capacity helps more.
-    enough_of_it = not is_burst(case.trace) and (_utilisation(case) or 0) < 1
+    enough_of_it = (offered(case.trace, case.bound) or 1) < 1
     return f"server.limit_concurrency={limit}" if enough_of_it and limit > case.bound.size else None
 
 
 def _utilisation(case: Case) -> Fraction | None:
-    return offered(case.trace, case.bound) if case.bound else None
+    """What is asked of the resource: of closed loads up to their knee, at worst in a fault."""
+    if case.bound is None:
+        return None
+    closed = closed_bound(case.plan, case.summary, case.bound)
+    if closed is not None:
+        return closed.users / closed.knee * COMFORTABLE  # enough() leaves a fifth of it free
+    asked = offered(case.trace, case.bound)
+    if asked is None:
+        return None
+    slow = [fault for fault in met(case.plan, case.trace) if not fault.outage]
+    times = [asked_in(case.trace, case.bound, f.start_ns, f.end_ns) for f in slow]
+    return max([asked, *filter(None, times)])
 
 
 def _more_workers(case: Case) -> str | None:
@@ -254,7 +269,8 @@ def _less_or_more_load(case: Case) -> str | None:
     most = case.most
     if most is not None and most.kind == "wait" and most.share >= 0.1:
         return None
-    if most is not None and most.kind == "hold" and not is_burst(case.trace):
+    closed = case.special == "nothing, closed"
+    if most is not None and most.kind == "hold" and not closed and not is_burst(case.trace):
         names = [f"{cause.kind} {cause.name}" for cause in case.plan.causes]
         cause = names.index(f"{most.kind} {most.cause}")
         steps = [s for s in _all_steps(case) if isinstance(s, Wait | Cpu) and s.cause == cause]
@@ -276,13 +292,19 @@ def _more_load(case: Case) -> str | None:
         i = max(bursts, key=lambda i: loads[i].count)
         return f"{case.keys.load(i)}.requests={10 * loads[i].count}"
     closed = [i for i, load in enumerate(loads) if load.kind is LoadKind.CLOSED]
-    return f"{case.keys.load(closed[0])}.users={2 * loads[closed[0]].users}" if closed else None
+    if not closed:
+        return None
+    users, bound = loads[closed[0]].users, closed_bound(case.plan, case.summary, case.bound)
+    # At the knee the busiest resource is full, and just not waited for.
+    knee = math.ceil(bound.knee) if bound is not None and len(closed) == 1 else 0
+    return f"{case.keys.load(closed[0])}.users={knee if knee > users else 2 * users}"
 
 
 def _more_cores(case: Case) -> str | None:
     if case.label == "cores":
         wanted = enough(case.plan.server.cores, _utilisation(case))
-        return f"server.cores={min(wanted, peak_demand(case.trace, 'cores'))}"
+        wanted = min(wanted, peak_demand(case.trace, "cores"))
+        return f"server.cores={wanted}" if wanted > case.plan.server.cores else None
     return _twice(case, "database cores ", "databases", "cores")
 
 
@@ -290,16 +312,12 @@ def _more_slots(case: Case) -> str | None:
     return _twice(case, "service ", "services", "concurrency")
 
 
-def _more_devices(case: Case) -> str | None:
-    label = case.label.removeprefix("accelerator ")
-    found = next((a for a in case.plan.accelerators if a.label == label), None)
-    return f"accelerators.{label}.count={2 * found.count}" if found else None
-
-
 def _twice(case: Case, prefix: str, section: str, key: str) -> str | None:
     if case.bound is None or not case.label.startswith(prefix):
         return None
     wanted = min(enough(case.bound.size, _utilisation(case)), peak_demand(case.trace, case.label))
+    if wanted <= case.bound.size:
+        return None  # more of them would stand idle
     return f"{section}.{case.label.removeprefix(prefix)}.{key}={wanted}"
 
 
@@ -312,7 +330,9 @@ _OVERRIDES: dict[str, Callable[[Case], str | None]] = {
     "pool": _more_connections,
     "lock": _shorten_the_lock,
     "service": _more_slots,
-    "accelerator": _more_devices,
+    "accelerator": more_devices,
+    "call timeout": longer_timeout,
+    "rate limit": other_limit,
     "database": _fit_the_database,
     "deadlock": _break_the_deadlock,
     "nothing": _less_or_more_load,

@@ -9,15 +9,18 @@ import numpy as np
 
 from simulator.analysis.advice import override
 from simulator.analysis.bounds import Bound, largest_bound
+from simulator.analysis.closed import ClosedBound, closed_bound
+from simulator.analysis.devices import accelerator_of
 from simulator.analysis.exact import exact_sum
+from simulator.analysis.faults import fault_words, met
 from simulator.analysis.insight import Case, insight
 from simulator.analysis.keys import Keys
-from simulator.analysis.limits import SHORT, is_burst, offered, processes, timely
+from simulator.analysis.limits import SHORT, asked_in, is_burst, offered, processes, timely
 from simulator.analysis.mishaps import fault_lines, mishap
 from simulator.analysis.resources import held_ns, select
 from simulator.analysis.summary import Summary
 from simulator.engines.contract import IN_FLIGHT, NOT_STARTED
-from simulator.plan import NEVER, Plan, RateLimitKind
+from simulator.plan import NEVER, Plan
 from simulator.report import format
 from simulator.trace import Trace
 
@@ -52,22 +55,19 @@ def bottleneck(plan: Plan, trace: Trace, summary: Summary, keys: Keys | None = N
         return _deadlock(case)
     found = mishap(case)
     if found is not None:
-        return _conclude(*found)
+        return _conclude(*found, _failed_line(case, found[1]))
     if summary.total.errors * 2 > summary.total.finished:
         return _failing(case)
-    limited = _rate_limited(case)
-    if limited is not None:
-        return limited
-    bound = _largest(trace, summary)
-    if bound is None or _nothing_limits(trace, summary, bound):
+    bound = _largest(plan, trace, summary)
+    if bound is None or _nothing_limits(case, bound):
         return _nothing(case, bound)
     return _limited(case, bound)
 
 
-def _largest(trace: Trace, summary: Summary) -> Bound | None:
+def _largest(plan: Plan, trace: Trace, summary: Summary) -> Bound | None:
     """The largest bound; where that is not short, the one for which most wait."""
     # In a burst a slot for which nobody waited has not held up anyone.
-    bound = largest_bound(trace, waited_for=is_burst(trace))
+    bound = largest_bound(plan, trace, waited_for=is_burst(trace))
     asked = offered(trace, bound) if bound else None
     if bound is None or asked is None or asked >= SHORT:
         return bound
@@ -77,49 +77,79 @@ def _largest(trace: Trace, summary: Summary) -> Bound | None:
     # Threads and connections are held while their holders wait for something else.
     if station is None or station.kind in ("workers", "threads", "pool"):
         return bound
-    return largest_bound(trace, station.label) or bound
-
-
-def _rate_limited(case: Case) -> Bottleneck | None:
-    """A rate limit, if most of the waiting is for it or it rejects; it has no slots."""
-    waits = [row for row in case.summary.breakdown if row.kind == "wait"]
-    most = waits[0] if waits and waits[0].share >= 0.1 else None
-    wanted = most.cause if most else case.summary.failures[0][0] if case.summary.failures else ""
-    kind, _, name = wanted.partition(":")
-    if kind not in ("rate limit", "rate_limited"):
-        return None
-    limit = next(service for service in case.plan.services if service.label == name).limits[0]
-    words = format.rate_words(Fraction(*limit.rate))
-    if limit.kind in (RateLimitKind.FIXED_WINDOW, RateLimitKind.SLIDING_WINDOW):
-        words = f"{limit.limit} in {format.duration(limit.window_ns)}"
-    rejected = dict(case.summary.failures).get(f"rate_limited:{name}", 0)
-    what = f"{rejected} of {case.summary.total.requests} rejected" if rejected else None
-    sentence = f"rate limit {name} lets through {words}; {what or _waits(case.summary)}."
-    return _conclude(replace(case, kind="rate limit", label=f"rate limit {name}"), sentence)
+    return largest_bound(plan, trace, station.label) or bound
 
 
 def _limited(case: Case, bound: Bound) -> Bottleneck:
     station = case.trace.stations[bound.station]
-    sentence = f"{_place(case.plan, station.label, bound.size)}: {_reason(case, bound)}"
     case = replace(case, kind=station.kind, label=station.label, bound=bound)
-    return _conclude(case, sentence, _shadow(case.trace, case.summary, bound))
+    sentence = f"{_place(case.plan, station.label, bound.size)}: {_reason(case, bound)}"
+    details = (*_failed_line(case, sentence), *_shadow(case.trace, case.summary, bound))
+    return _conclude(case, sentence, details)
+
+
+def _failed_line(case: Case, sentence: str) -> tuple[str, ...]:
+    """A line with the most frequent failure, where the sentence has not said it."""
+    failures = case.summary.failures
+    if not failures or f"{failures[0][1]} of {case.summary.total.requests} " in sentence:
+        return ()
+    return (_failed_words(case, *failures[0]),)
+
+
+def _failed_words(case: Case, reason: str, count: int) -> str:
+    words = reason.replace("_", " ").replace(":", " ", 1)
+    return f"{count} of {case.summary.total.requests} failed: {words}."
 
 
 def _reason(case: Case, bound: Bound) -> str:
     """The bound where the run was as long; else how busy it was and what waiting adds."""
     run_ns = case.summary.run_ns
+    closed = closed_bound(case.plan, case.summary, bound)
+    if closed is not None:
+        return _closed_reason(case, closed)
     asked = offered(case.trace, bound)
+    for fault in met(case.plan, case.trace):
+        meanwhile = asked_in(case.trace, bound, fault.start_ns, fault.end_ns)
+        if asked is not None and not fault.outage and (meanwhile or 0) > max(asked, SHORT):
+            return (
+                f"{format.percent(asked)} busy while requests arrive, asked for "
+                f"{format.percent(meanwhile)} while {fault_words(case.plan, fault)}; "
+                f"{_waits(case.summary)}."
+            )
+    spec = accelerator_of(case.plan, case.label)
+    if spec is not None and spec.continuous:
+        busy = format.percent(min(Fraction(bound.bound_ns, max(run_ns, 1)), Fraction(1)))
+        return f"its devices work for {busy} of the run; {_waits(case.summary)}."
     if asked is None and bound.bound_ns < 0.5 * run_ns:
         return (
-            f"{_product(bound)} = {format.duration(bound.bound_ns)} is all its work, the run "
-            f"took {format.duration(run_ns)}: its holders waited for something else."
+            f"{_product(bound, case.kind)} = {format.duration(bound.bound_ns)} is all its work, "
+            f"the run took {format.duration(run_ns)}: its holders waited for something else."
         )
     if asked is None or asked >= 1 or bound.bound_ns >= 0.9 * run_ns:
         return (
-            f"{_product(bound)} = {format.duration(bound.bound_ns)} is the bound, "
+            f"{_product(bound, case.kind)} = {format.duration(bound.bound_ns)} is the bound, "
             f"the run took {format.duration(run_ns)}."
         )
     return f"{format.percent(asked)} busy while requests arrive; {_waits(case.summary)}."
+
+
+def _closed_reason(case: Case, closed: ClosedBound) -> str:
+    """What the resource serves, and what the users could ask for."""
+    return (
+        f"it serves {_rate(closed.served)} at most, {_users(closed)} could ask for "
+        f"{_rate(closed.asked)}; {_rate(case.summary.total.throughput)} were ok, "
+        f"{_waits(case.summary)}."
+    )
+
+
+def _users(closed: ClosedBound) -> str:
+    think, own = (format.duration(round(ns)) for ns in (closed.think_ns, closed.own_ns))
+    thinking = f"{think} of thinking and " if closed.think_ns else ""
+    return f"{format.count(closed.users, 'user')} with {thinking}{own} each"
+
+
+def _rate(rate: Fraction | None) -> str:
+    return f"{format.significant(rate or Fraction(0), digits=3)}/s"
 
 
 def _waits(summary: Summary) -> str:
@@ -128,7 +158,9 @@ def _waits(summary: Summary) -> str:
     every = sum(row.mean_ns for row in summary.breakdown)
     if not waits:
         return f"nobody waits, the mean is {format.duration(every)}"
-    return f"waits add {format.duration(waits)} to a mean of {format.duration(every)}"
+    # The table above has the mean of those that are ok.
+    of_all = " of all finished, failed ones included" if summary.total.errors else ""
+    return f"waits add {format.duration(waits)} to a mean of {format.duration(every)}{of_all}"
 
 
 def _shadow(trace: Trace, summary: Summary, bound: Bound) -> tuple[str, ...]:
@@ -187,14 +219,19 @@ def _place(plan: Plan, label: str, size: int) -> str:
     return label
 
 
-def _product(bound: Bound) -> str:
+def _product(bound: Bound, kind: str) -> str:
     """The bound as arithmetic: "1000 × 5s / 50"."""
     mean = "" if bound.constant else " on average"
-    product = f"{bound.visits} × {format.duration(bound.work_mean_ns)}{mean}"
+    noun = " batches" if kind == "accelerator" else ""
+    product = f"{bound.visits}{noun} × {format.duration(bound.work_mean_ns)}{mean}"
     return f"{product} / {bound.size}" if bound.size > 1 else product
 
 
-def _nothing_limits(trace: Trace, summary: Summary, bound: Bound) -> bool:
+def _nothing_limits(case: Case, bound: Bound) -> bool:
+    trace, summary = case.trace, case.summary
+    closed = closed_bound(case.plan, summary, bound)
+    if closed is not None and summary.total.throughput is not None:
+        return summary.total.throughput >= closed.asked * Fraction(95, 100)
     waited = sum(row.share for row in summary.breakdown if row.kind == "wait")
     asked = offered(trace, bound)
     # In a burst a slot is busy as long as its request lasts, however many slots there are.
@@ -212,6 +249,12 @@ def _nothing(case: Case, bound: Bound | None) -> Bottleneck:
         sentence = "nothing: no request has finished."
     elif latency.min_ns == latency.max_ns:
         sentence = f"nothing: each request takes its own {format.duration(latency.max_ns)}."
+    elif (closed := closed_bound(case.plan, summary, bound)) is not None:
+        sentence = (
+            f"nothing is short: {_users(closed)} ask for {_rate(closed.asked)}, "
+            f"{_rate(summary.total.throughput)} were ok; {_waits(summary)}."
+        )
+        case = replace(case, bound=bound, special="nothing, closed")
     elif bound is not None and not is_burst(case.trace):
         label = _place(case.plan, case.trace.stations[bound.station].label, bound.size)
         busy = format.percent(offered(case.trace, bound))
@@ -238,7 +281,7 @@ def _failing(case: Case) -> Bottleneck:
         place = _place(plan, f"pool {name}", slots)
         place = place if "," in place else f"{place} ({slots})"
         sentence = f"{place} and its {timeout} timeout: {count} of {total} gave up."
-        bound = largest_bound(trace, f"pool {name}")
+        bound = largest_bound(plan, trace, f"pool {name}")
         timed_out = replace(case, kind="pool", label=f"pool {name}", bound=bound, timed_out=True)
         return _conclude(timed_out, sentence)
     if kind == "too_many_connections":
@@ -253,16 +296,10 @@ def _failing(case: Case) -> Bottleneck:
 
 
 def _failing_otherwise(case: Case, reason: str, count: int) -> Bottleneck:
-    limited = _rate_limited(case)
-    if limited is not None:
-        return limited
-    words = reason.replace("_", " ").replace(":", " ")
-    failed = f"{count} of {case.summary.total.requests} failed: {words}."
-    bound = largest_bound(case.trace)
-    if bound is None or _nothing_limits(case.trace, case.summary, bound):
-        return _conclude(replace(case, kind="errors"), failed)
-    found = _limited(case, bound)
-    return replace(found, details=(failed, *found.details))
+    bound = largest_bound(case.plan, case.trace)
+    if bound is None or _nothing_limits(case, bound):
+        return _conclude(replace(case, kind="errors"), _failed_words(case, reason, count))
+    return _limited(case, bound)
 
 
 def _not_started(case: Case, count: int) -> Bottleneck:

@@ -7,11 +7,15 @@ from fractions import Fraction
 
 import numpy as np
 
+from simulator.analysis.devices import accelerator_of, device_time
 from simulator.analysis.exact import exact_sum, rounded
 from simulator.analysis.resources import select, waited_ns
+from simulator.arrays import IntArray
 from simulator.engines.contract import IN_FLIGHT
-from simulator.plan import UNLIMITED
-from simulator.trace import NOT_GRANTED, Trace
+from simulator.plan import UNLIMITED, Plan
+from simulator.trace import NOT_GRANTED, Trace, Visits
+
+_SHARED_IN_PIECES = ("cores", "gil")
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,16 +23,17 @@ class Bound:
     """The work of one station spread over its slots."""
 
     station: int
-    visits: int
+    visits: int  # pieces of work: batches of an accelerator, requests on cores and at the GIL
     work_mean_ns: int
     constant: bool  # every visit brought the same work
     size: int
     bound_ns: int
     waited_ns: int
+    served: int  # visits that brought this work
 
 
 def largest_bound(
-    trace: Trace, label: str | None = None, *, waited_for: bool = False
+    plan: Plan | None, trace: Trace, label: str | None = None, *, waited_for: bool = False
 ) -> Bound | None:
     """The largest bound of all stations, or of those of one label; None if none was visited.
 
@@ -42,26 +47,34 @@ def largest_bound(
         if station.size < UNLIMITED
         and (station.label == label or (label is None and station.kind != "database"))
         and not (waited_for and not trace.spent_ns[:, station.cause].any())
-        and (bound := station_bound(trace, i)) is not None
+        and (bound := station_bound(plan, trace, i)) is not None
     ]
     return max(bounds, key=lambda bound: (bound.bound_ns, bound.waited_ns), default=None)
 
 
-def station_bound(trace: Trace, station: int) -> Bound | None:
+def station_bound(plan: Plan | None, trace: Trace, station: int) -> Bound | None:
     """Σ work / size of one station in one process; None if it had no work.
 
     Work left behind, after the last request has its answer, does not count: no answer
-    waits for it.
+    waits for it. An accelerator's work is the time of its devices, not that of the places.
     """
     visits = select(trace.visits, trace.visits.station == station)
     granted = (visits.granted_ns != NOT_GRANTED) & (visits.request >= 0)
-    # Many turns of a loop compute nothing; they are not among the visits that count.
+    served = select(visits, granted)
     until_ns = _last_answer_ns(trace)
-    work = np.minimum(visits.work_ns, np.maximum(until_ns - visits.granted_ns, 0))
-    work = work[granted & (work > 0)]
+    spec = accelerator_of(plan, trace.stations[station].label) if plan else None
+    if spec is not None:
+        work = device_time(spec, served).within_ns(0, until_ns)
+    else:
+        work = np.minimum(served.work_ns, np.maximum(until_ns - served.granted_ns, 0))
+    # Many turns of a loop compute nothing; they are not among the visits that count.
+    count = int((work > 0).sum()) if spec is None else len(served)
+    if trace.stations[station].kind in _SHARED_IN_PIECES:
+        work = _by_request(served, work)
+    work = work[work > 0]
     if not len(work):
         return None
-    size = trace.stations[station].size
+    size = trace.stations[station].size if spec is None else spec.count
     total_ns = exact_sum(work)
     return Bound(
         station=station,
@@ -71,7 +84,16 @@ def station_bound(trace: Trace, station: int) -> Bound | None:
         size=size,
         bound_ns=rounded(Fraction(total_ns, size)),
         waited_ns=exact_sum(waited_ns(visits)),
+        served=count,
     )
+
+
+def _by_request(visits: Visits, work: IntArray) -> IntArray:
+    """What each request brought in all its pieces."""
+    who, index = np.unique(visits.request, return_inverse=True)
+    out = np.zeros(len(who), dtype=np.int64)
+    np.add.at(out, index, work)
+    return out
 
 
 def _last_answer_ns(trace: Trace) -> int:

@@ -95,7 +95,7 @@ def _too_few_samples(plan: Plan, summary: Summary) -> Iterator[RunFinding]:
 
 def _left_behind(plan: Plan, trace: Trace) -> Iterator[RunFinding]:
     gave_up = np.isin(trace.outcome, (CLIENT_TIMEOUT, DEADLINE))
-    bound = largest_bound(trace)
+    bound = largest_bound(plan, trace)
     if bound is None or not gave_up.any():
         return
     station = trace.stations[bound.station]

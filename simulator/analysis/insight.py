@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from simulator.analysis.bounds import Bound
+from simulator.analysis.devices import accelerator_of
 from simulator.analysis.exact import exact_sum
 from simulator.analysis.keys import Keys
 from simulator.analysis.limits import (
@@ -14,7 +15,7 @@ from simulator.analysis.limits import (
     processes,
     requests_waiting,
 )
-from simulator.analysis.routes import blocking_routes, taken_twice
+from simulator.analysis.routes import blocking_routes, chunks_take_threads, taken_twice
 from simulator.analysis.summary import Spent, Summary
 from simulator.engines.contract import CPU, FRAMEWORK
 from simulator.plan import NEVER, UNLIMITED, Plan, Pool, ServerKind
@@ -25,6 +26,9 @@ from simulator.trace import Trace
 _INSIGHTS = {
     "workers": "a sync worker serves one request at a time; the others wait to be accepted.",
     "threads": "a thread is held until its handler ends: with all {size} held, requests wait.",
+    "threads, a chunk each": (
+        "each chunk of a stream in `def` takes a thread: with all {size} held, chunks wait."
+    ),
     "threads before a pool": (
         "the pool of {pool_size} never has more than {size} users at once: "
         "the threads are the limit, not the pool."
@@ -68,8 +72,15 @@ _INSIGHTS = {
         "the outage get through."
     ),
     "client": "the HTTP client of a process keeps {slots}: more calls at once wait for one.",
+    "call timeout": "the service works on, and the caller has already given up: every time.",
     "service": "the service serves {size} at a time, whoever calls.",
-    "accelerator": "a device serves one batch at a time: {size} requests at once in all.",
+    "accelerator": "a device serves one batch at a time: {devices}, up to {batch} in each batch.",
+    "accelerator, continuous": (
+        "{devices} takes up to {batch} at once, and every step costs more the more run."
+    ),
+    "rate limit, rejecting": (
+        "what comes above the limit is refused at once: ask less, spread it, or negotiate."
+    ),
     "rate limit": "the limit lets through so many, however many ask: ask less, or negotiate.",
     "errors": "no resource was short: their cause is what they say.",
     "database": (
@@ -84,6 +95,7 @@ _INSIGHTS = {
         "a request takes a second connection while it holds one: take one (inside `with`, "
         "`query` uses it), or let fewer requests hold one than there are connections."
     ),
+    "nothing, closed": "everybody waits for answers, not in queues: more users ask for more.",
     "nothing": "no resource was short: more of any changes nothing.",
     "nothing, much of": (
         "{share} of the time is {most}: what shortens it shortens the answer, "
@@ -124,6 +136,7 @@ def insight(case: Case) -> str:
     size = case.bound.size if case.bound else (connections_of(pool) if pool else 0)
     largest = largest_pool(case)
     wanted, connections = _connections(case)
+    spec = accelerator_of(case.plan, case.label)
     noun = "core" if case.kind == "cores" else "connection"
     return _INSIGHTS[variant(case)].format(
         size=size,
@@ -139,6 +152,8 @@ def insight(case: Case) -> str:
         connections=connections,
         share=format.percent(most.share) if most else "",
         most=most.cause.replace(":", " ", 1) if most else "",
+        devices=format.count(spec.count, "device") if spec else "",
+        batch=spec.batch_max if spec else 0,
     )
 
 
@@ -152,6 +167,11 @@ def variant(case: Case) -> str:
         pool = largest_pool(case)
         if pool and connections_of(pool) > case.bound.size:
             return "threads before a pool"
+        if chunks_take_threads(case.plan):
+            return "threads, a chunk each"
+    spec = accelerator_of(case.plan, case.label)
+    if case.kind == "accelerator" and spec is not None and spec.continuous:
+        return "accelerator, continuous"
     if case.kind == "event loop" and case.bound:
         computed = exact_sum(case.trace.spent_ns[:, CPU]) + exact_sum(
             case.trace.spent_ns[:, FRAMEWORK]

@@ -11,17 +11,24 @@ def as_it_is(path: str) -> str | None:
     return path
 
 
+def not_written(path: str) -> bool:
+    """No: what a path says is a default."""
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class Keys:
     """The spelling of one scenario.
 
     ``spelled`` turns a dotted path of the resolved document into the key to override:
     ``pools.db.size`` is ``vars.pool`` where the file says ``size: '${pool}'``; None where
-    no single key changes it. ``loads`` are the paths of ``Plan.loads``, in their order.
+    no single key changes it. ``is_written`` tells whether a path stands in the file, or is
+    a default. ``loads`` are the paths of ``Plan.loads``, in their order.
     """
 
     spelled: Callable[[str], str | None] = as_it_is
     loads: tuple[str, ...] = ()
+    is_written: Callable[[str], bool] = not_written
 
     def load(self, index: int) -> str:
         """The path of a load: "load", "load[1]", "routes.health.load"."""

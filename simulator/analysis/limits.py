@@ -8,6 +8,7 @@ from fractions import Fraction
 import numpy as np
 
 from simulator.analysis.bounds import Bound
+from simulator.analysis.exact import exact_sum
 from simulator.analysis.resources import select, steps_of, value_at
 from simulator.plan import NEVER, UNLIMITED, Plan, Pool, ServerKind
 from simulator.trace import NOT_GRANTED, Trace
@@ -51,8 +52,24 @@ def offered(trace: Trace, bound: Bound) -> Fraction | None:
     span_ns = int(trace.arrival_ns.max()) - int(trace.arrival_ns.min())
     at = trace.visits.station == bound.station
     unserved = int((at & (trace.visits.granted_ns == NOT_GRANTED)).sum())
-    asked = Fraction(bound.bound_ns * (bound.visits + unserved), bound.visits)
+    asked = Fraction(bound.bound_ns * (bound.served + unserved), bound.served)
     return asked / span_ns * Fraction(len(trace), max(len(trace.attempts), len(trace)))
+
+
+def asked_in(trace: Trace, bound: Bound, start_ns: int, end_ns: int) -> Fraction | None:
+    """Utilisation that the load asks of a station between two instants, such as of a fault.
+
+    Who came in vain would have brought the mean work of those that began there meanwhile.
+    """
+    visits = select(trace.visits, trace.visits.station == bound.station)
+    end_ns = min(end_ns, int(trace.arrival_ns.max()))
+    came = int(((visits.queued_ns >= start_ns) & (visits.queued_ns < end_ns)).sum())
+    began = (visits.granted_ns >= start_ns) & (visits.granted_ns < end_ns)
+    if not came or not began.any() or is_burst(trace):
+        return None
+    work = Fraction(exact_sum(visits.work_ns[began]), int(began.sum()))
+    once = Fraction(len(trace), max(len(trace.attempts), len(trace)))
+    return came * work * once / (bound.size * (end_ns - start_ns))
 
 
 def enough(slots: int, utilisation: Fraction | None) -> int:

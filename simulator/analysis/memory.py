@@ -7,13 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from simulator.analysis.resources import select, steps_of
-from simulator.analysis.routes import streams
+from simulator.analysis.routes import broadcasts, streams
 from simulator.engines.contract import IN_FLIGHT
 from simulator.plan import Plan
 from simulator.trace import NOT_GRANTED, Trace
-
-WORTH_SAYING_BYTES = 10 * 1024 * 1024
-"""Less is not worth a line, unless something is streamed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,17 +32,20 @@ class Memory:
 
 
 def measure_memory(plan: Plan, trace: Trace) -> Memory | None:
-    """What connections and threads take; None where it is little and nothing is streamed."""
+    """What connections and threads take; None where nothing is streamed or broadcast.
+
+    The bytes of a connection are those of a WebSocket: requests that end soon cost less.
+    """
     server = plan.server
+    if not any(streams(route) or broadcasts(route) for route in plan.routes):
+        return None
     found = Memory(
         max(_most_connections(trace), plan.client.kept_connections),
         server.connection_bytes,
         sum(_most_threads(trace, i) for i, s in enumerate(trace.stations) if s.kind == "threads"),
         server.thread_bytes,
     )
-    streaming = any(streams(route) for route in plan.routes)
-    wanted = streaming or found.total_bytes > WORTH_SAYING_BYTES
-    return found if wanted and found.total_bytes else None
+    return found if found.total_bytes else None
 
 
 def _most_connections(trace: Trace) -> int:

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from simulator.analysis.bounds import station_bound
+from simulator.analysis.calls import Verdict, hopeless, rate_limited
 from simulator.analysis.exact import exact_sum
 from simulator.analysis.faults import arrived_in, fault_words, met, outage, target_label
 from simulator.analysis.insight import Case
@@ -18,13 +19,10 @@ from simulator.plan import Fault
 from simulator.report import format
 from simulator.trace import NOT_GRANTED, Trace
 
-Verdict = tuple[Case, str]
-"""A case with its kind, and the sentence about it."""
-
 
 def mishap(case: Case) -> Verdict | None:
     """The mishap that explains the run better than any resource would, if there is one."""
-    return _cycle(case) or _redone(case) or _outage(case)
+    return _cycle(case) or _redone(case) or _outage(case) or hopeless(case) or rate_limited(case)
 
 
 def fault_lines(case: Case) -> tuple[str, ...]:
@@ -95,7 +93,7 @@ def _redone(case: Case) -> Verdict | None:
         f"because all but the first to write a row begin again; the run took "
         f"{format.duration(case.summary.run_ns)}."
     )
-    bound = station_bound(case.trace, found.station)
+    bound = station_bound(case.plan, case.trace, found.station)
     case = replace(case, kind="lock", label=found.label, bound=bound, special="lock, redone")
     return case, sentence
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
 
+from simulator.analysis.devices import accelerator_of, device_time
 from simulator.analysis.exact import exact_sum, nearest_rank, rounded
 from simulator.arrays import BoolArray, IntArray
 from simulator.engines.contract import IN_FLIGHT
-from simulator.plan import NEVER, UNLIMITED
+from simulator.plan import NEVER, UNLIMITED, Plan, RateLimit, RateLimitKind, Station
 from simulator.trace import NOT_GRANTED, Trace, Visits
 
 # Only visits that waited or held for some time are kept of these, so that waits by visit
@@ -35,14 +36,18 @@ class Resource:
     wait_p95_ns: int | None
     wait_max_ns: int | None
     endless: int  # waits that a deadlock keeps from ever ending
+    admits: RateLimit | None = None  # of a rate limit, which has no slots
 
 
-def measure_resources(trace: Trace, start_ns: int, end_ns: int) -> tuple[Resource, ...]:
-    """The resources that requests visited, in plan order, between two instants."""
+def measure_resources(plan: Plan, trace: Trace, start_ns: int, end_ns: int) -> tuple[Resource, ...]:
+    """The resources that requests visited, in plan order, between two instants.
+
+    Work and waits outside these instants, such as of clients that have left, are in no column.
+    """
     by_label: dict[str, list[int]] = {}
     for i, station in enumerate(trace.stations):
         by_label.setdefault(station.label, []).append(i)
-    rows = (_measure(trace, indices, start_ns, end_ns) for indices in by_label.values())
+    rows = (_measure(plan, trace, indices, start_ns, end_ns) for indices in by_label.values())
     return tuple(row for row in rows if row is not None)
 
 
@@ -94,19 +99,33 @@ def _wait_end_ns(visits: Visits) -> IntArray:
     return np.where(visits.granted_ns == NOT_GRANTED, visits.released_ns, visits.granted_ns)
 
 
-def _measure(trace: Trace, indices: list[int], start_ns: int, end_ns: int) -> Resource | None:
-    visits = select(trace.visits, np.isin(trace.visits.station, indices))
-    by_requests = select(visits, visits.request >= 0)
-    if not len(by_requests):
+def limit_of(plan: Plan, label: str) -> RateLimit | None:
+    """The rate limit of a station's label, "rate limit pay"."""
+    found = (s.limits[0] for s in plan.services if s.limits and label == f"rate limit {s.label}")
+    return next(found, None)
+
+
+def clipped(visits: Visits, start_ns: int, end_ns: int) -> Visits:
+    """The visits between two instants; one that is served only later has not been granted."""
+    visits = select(visits, visits.queued_ns <= end_ns)
+    granted = np.where(visits.granted_ns > end_ns, NOT_GRANTED, visits.granted_ns)
+    released = np.minimum(visits.released_ns, end_ns)
+    queued = np.maximum(visits.queued_ns, start_ns)
+    return replace(visits, queued_ns=queued, granted_ns=granted, released_ns=released)
+
+
+def _measure(
+    plan: Plan, trace: Trace, indices: list[int], start_ns: int, end_ns: int
+) -> Resource | None:
+    whole = select(trace.visits, np.isin(trace.visits.station, indices))
+    if not (whole.request >= 0).any():
         return None
+    visits = clipped(whole, min(start_ns, trace.end_ns), end_ns)
+    by_requests = select(visits, visits.request >= 0)
     station = trace.stations[indices[0]]
     limited = station.size < UNLIMITED
-    size = station.size * len(indices)
-    capacity_ns = size * (end_ns - start_ns)
-    # Those who share cores are all on them at once: what they have computed counts.
-    shares = station.kind == "cores"
-    held = exact_sum(visits.work_ns if shares else held_ns(visits, start_ns, end_ns))
-    queues = (waiting(select(visits, visits.station == i))[1] for i in indices)
+    spec = accelerator_of(plan, station.label)
+    size = (spec.count if spec else station.size) * len(indices)
     per_request = station.kind in _PER_REQUEST
     waited = _booked_ns(trace, station.cause) if per_request else waited_ns(by_requests)
     endless = _endless(trace, by_requests)
@@ -117,17 +136,59 @@ def _measure(trace: Trace, indices: list[int], start_ns: int, end_ns: int) -> Re
         kind=station.kind,
         label=station.label,
         size=size if limited else None,
-        size_per_process=station.size if limited else None,
+        size_per_process=size // len(indices) if limited else None,
         processes=len(indices),
-        busy=min(float(Fraction(held, capacity_ns)), 1.0) if limited and capacity_ns else None,
-        queue_max=max((int(queue.max()) for queue in queues if len(queue)), default=0),
+        busy=_busy(plan, station, size, visits, (start_ns, end_ns)),
+        queue_max=max(
+            (_queue_max(station, select(visits, visits.station == i)) for i in indices), default=0
+        ),
         visits=len(by_requests),
         waits_per="request" if per_request else "visit",
         wait_mean_ns=_mean_ns(waited),
         wait_p95_ns=nearest_rank(waited, 95),
         wait_max_ns=int(waited[-1]) if len(waited) else None,
         endless=int(endless.sum()),
+        admits=limit_of(plan, station.label),
     )
+
+
+def _busy(
+    plan: Plan, station: Station, size: int, visits: Visits, period: tuple[int, int]
+) -> float | None:
+    """The share of its slots' time that was held; of a rate limit, of what it may admit."""
+    start_ns, end_ns = period
+    if end_ns <= start_ns:
+        return None
+    limit, spec = limit_of(plan, station.label), accelerator_of(plan, station.label)
+    if limit is not None:
+        admitted = int((visits.granted_ns != NOT_GRANTED).sum())
+        return min(float(admitted / most_admitted(limit, end_ns - start_ns)), 1.0)
+    if station.size >= UNLIMITED:
+        return None
+    if spec is not None:
+        held = exact_sum(device_time(spec, visits).within_ns(start_ns, end_ns))
+    else:
+        spans = held_ns(visits, start_ns, end_ns)
+        # Those who share cores are all on them at once: what they have computed counts.
+        shares = station.kind == "cores"
+        held = exact_sum(np.minimum(visits.work_ns, spans) if shares else spans)
+    return min(float(Fraction(held, size * (end_ns - start_ns))), 1.0)
+
+
+def most_admitted(limit: RateLimit, span_ns: int) -> Fraction:
+    """How many a rate limit admits at most in a run of this length."""
+    if limit.kind in (RateLimitKind.FIXED_WINDOW, RateLimitKind.SLIDING_WINDOW):
+        return Fraction(limit.limit * (span_ns // limit.window_ns + 1))
+    return max(limit.burst, 1) + Fraction(*limit.rate) * span_ns / 10**9
+
+
+def _queue_max(station: Station, visits: Visits) -> int:
+    """Most that waited at once: on cores, which all share, those beyond their number."""
+    if station.kind == "cores":
+        open_ = steps_of(visits.queued_ns, visits.released_ns)[1]
+        return max(int(open_.max()) - station.size, 0) if len(open_) else 0
+    queue = waiting(visits)[1]
+    return int(queue.max()) if len(queue) else 0
 
 
 def _booked_ns(trace: Trace, cause: int) -> IntArray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from simulator.plan import (
+    Broadcast,
     Call,
     Gather,
     Generate,
@@ -48,6 +49,17 @@ def outside_threads(steps: tuple[Step, ...]) -> Iterator[Step]:
 def streams(route: Route) -> bool:
     """Whether the answer of a route comes in pieces."""
     return any(isinstance(step, Stream | Generate) for step in every_step(route.steps))
+
+
+def broadcasts(route: Route) -> bool:
+    """Whether a route sends to many open sockets."""
+    return any(isinstance(step, Broadcast) for step in every_step((*route.steps, *route.after)))
+
+
+def chunks_take_threads(plan: Plan) -> bool:
+    """Whether a stream in ``def`` takes a thread for each chunk."""
+    steps = (step for route in plan.routes for step in every_step(route.steps))
+    return any(isinstance(step, Stream) and step.per_chunk_thread for step in steps)
 
 
 def cycles(plan: Plan) -> list[tuple[str, str]]:

@@ -133,7 +133,7 @@ def summarize(plan: Plan, trace: Trace) -> Summary:
         routes=routes,
         failures=_failures(trace),
         breakdown=_breakdown(trace, finished),
-        resources=measure_resources(trace, start_ns, start_ns + run_ns),
+        resources=measure_resources(plan, trace, start_ns, start_ns + run_ns),
         run_ns=run_ns,
         ended=trace.ended,
         memory=measure_memory(plan, trace),

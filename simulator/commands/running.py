@@ -61,7 +61,7 @@ def print_answer(
     scenario = answer.scenario
     results = (scenario.plan, answer.summary, answer.bottleneck, answer.thresholds, answer.findings)
     used = scenario.seed if seed is None else seed
-    preset = scenario.document["server"]["preset"]
+    preset = scenario.server_preset
     page = terminal.render(*results, command=command, version=VERSION, preset=preset, seed=used)
     if not as_json:
         console.show(page)

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from simulator.experiments.sweep import Result, Sweep
 
 
+STDOUT = Path("-")
+"""A file of this name is the terminal, or the pipe."""
+
+
 def asked(
     words: list[str], *, zipped: bool, seed: int | None, metric: str | None, plot: Path | None
 ) -> tuple[Sweep, Metric | None]:
@@ -54,12 +58,16 @@ def swept(question: Sweep, jobs: int | None) -> Result:
         console.leave(console.INVALID)
 
 
-def print_sweep(result: Result, chosen: Metric | None, *, as_json: bool) -> None:
-    """Print the table, or all numbers as JSON."""
+def print_sweep(
+    result: Result, chosen: Metric | None, *, as_json: bool, csv: Path | None = None
+) -> None:
+    """Print the table, all numbers as JSON, or with `--csv -` the table as CSV alone."""
     from simulator.report import machine, sweep_table
     from simulator.version import VERSION
 
-    if as_json:
+    if csv == STDOUT:
+        console.show(sweep_table.as_csv(result))
+    elif as_json:
         document = sweep_table.as_dict(result, version=VERSION, metric=chosen)
         console.show(machine.dumps(document).decode())
     else:
@@ -70,7 +78,7 @@ def write_sweep(
     result: Result, chosen: Metric | None, *, csv: Path | None, plot: Path | None
 ) -> None:
     """Write the table as CSV and the curve or heat map, where they are asked for."""
-    if csv is not None:
+    if csv is not None and csv != STDOUT:
         from simulator.report import sweep_table
 
         with console.writing(csv):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -9,8 +10,12 @@ from fractions import Fraction
 from simulator.experiments.axes import positions
 from simulator.experiments.measures import Metric, metric_of
 from simulator.experiments.sweep import Result, Row
+from simulator.report import format
 from simulator.thresholds import Threshold
 
+_HELD = Fraction(3, 2)
+"""A time up to so many times that at the lowest load still holds."""
+_LOAD_KEY = re.compile(r"(^|\.)load(\[\d+\])?\.(rate|users|requests)$")
 _ENOUGH = Fraction(2, 100)
 """Values as near to the best as this count as equally good."""
 
@@ -28,6 +33,7 @@ class _Points:
     """All points, in order: those with a number, and None for the others."""
 
     every: tuple[_Value | None, ...]
+    of_load: bool = False  # the points stand along a load, from little to much
 
     @property
     def known(self) -> list[_Value]:
@@ -72,17 +78,79 @@ def in_order(result: Result) -> tuple[Row, ...]:
 
 def finding(result: Result, metric: Metric) -> str:
     """The sentence; it says of a threshold where it is met, else where the metric goes."""
-    points = _Points(tuple(_point(result, row, metric) for row in in_order(result)))
+    rows = in_order(result)
+    points = _Points(tuple(_point(result, row, metric) for row in rows), _of_load(result))
     if not points.known:
-        return f"No point has a number for {metric.words}"
+        return f"No point has a number for {metric.words}{_failing(result, rows)}"
     limit = limit_of(result, metric)
     if limit is not None:
-        return _against(limit, metric, points, _ordered(result))
-    text = (_course if _ordered(result) else _best)(metric, points.known)
-    silent = sum(row.measured is not None for row in result.rows) - len(points.known)
-    if silent:
-        text += f"; no number at {silent} of {len(points.every)} points"
-    return text
+        text = _against(limit, metric, points, _ordered(result))
+    elif _ordered(result):
+        text = _along(metric, points)
+    else:
+        text = _best(metric, points)
+    failing = _failing(result, rows)
+    silent = sum(row.measured is not None for row in rows) - len(points.known)
+    if silent and not failing:
+        failing = f"; no number at {silent} of {len(points.every)} points"
+    return text + failing
+
+
+def _failing(result: Result, rows: Sequence[Row]) -> str:
+    """Where most requests fail: "; from load.rate=30/s on 90 % fail"."""
+    shares = [_failed(row) for row in rows]
+    bad = [share is not None and 2 * share > 1 for share in shares]
+    if not any(bad):
+        return ""
+    first, count = bad.index(True), sum(bad)
+    some = [share for share, failing in zip(shares, bad, strict=True) if share and failing]
+    low, high = (format.percent(share) for share in (min(some), max(some)))
+    much = low if low == high else f"{low} to {high}"
+    if all(bad):
+        return f"; {much} fail at every point"
+    if _ordered(result) and all(bad[first:]):
+        at = where(result, rows[first])
+        return f"; {'at' if count == 1 else 'from'} {at}{'' if count == 1 else ' on'} {much} fail"
+    if _ordered(result) and first == 0 and all(bad[:count]):
+        return f"; up to {where(result, rows[count - 1])} {much} fail"
+    return f"; {much} fail at {count} of {len(rows)} points, e.g. {where(result, rows[first])}"
+
+
+def _failed(row: Row) -> Fraction | None:
+    group = None if row.measured is None else row.measured.group(None)
+    return None if group is None or not group.requests else Fraction(group.errors, group.requests)
+
+
+def _of_load(result: Result) -> bool:
+    """Whether the one key is how many requests come: less of them is no answer."""
+    if len(result.sweep.axes) != 1 or not _ordered(result):
+        return False
+    return bool(_LOAD_KEY.search(result.sweep.axes[0].key))
+
+
+def _along(metric: Metric, points: _Points) -> str:
+    """Where the metric goes along one line of numbers."""
+    values = points.known
+    if points.of_load and metric.lower_is_better and metric.is_time and len(values) > 1:
+        return _holds_up_to(metric, values)
+    return _course(metric, values, len(points.every))
+
+
+def _holds_up_to(metric: Metric, values: Sequence[_Value]) -> str:
+    """Up to which load a time stays about what it is at the lowest."""
+    first, last = values[0], values[-1]
+    held = first
+    for point in values:
+        if point.value > first.value * _HELD:
+            break
+        held = point
+    worst = f"{metric.text(last.value)} at {last.where}"
+    if held is last:
+        return f"{metric.words} holds up to {last.where}: {metric.text(last.value)} there"
+    if held is first:
+        return f"{metric.words} rises from {metric.text(first.value)} at {first.where} to {worst}"
+    near = f"{metric.words} holds up to {held.where}, {metric.text(held.value)}"
+    return f"{near}; it is {worst}"
 
 
 def _point(result: Result, row: Row, metric: Metric) -> _Value | None:
@@ -120,8 +188,8 @@ def _against(limit: Threshold, metric: Metric, points: _Points, ordered: bool) -
         verb = verbs.get(limit.operator, f"is {limit.operator}")
         last = ", the last point" if count == 1 else ""
         return f"{metric.words} {verb} {metric.text(limit.value)} from {first.where}{last}"
-    if ordered and all(holds[:count]):
-        last_good = points.every[count - 1]
+    if ordered and (all(holds[:count]) or (points.of_load and holds[0])):
+        last_good = points.every[holds.index(False) - 1]
         assert last_good is not None
         return f"{goal} up to {last_good.where}, no further"
     first_at = holds.index(True)
@@ -131,12 +199,12 @@ def _against(limit: Threshold, metric: Metric, points: _Points, ordered: bool) -
     return f"{goal} at {count} of {len(holds)} points; {best_words}"
 
 
-def _course(metric: Metric, values: Sequence[_Value]) -> str:
+def _course(metric: Metric, values: Sequence[_Value], points: int) -> str:
     """Where the metric goes along the axis, and from where on it goes no further."""
     first, last = values[0], values[-1]
     low, high = min(v.value for v in values), max(v.value for v in values)
     if high - low <= high * _ENOUGH:
-        return f"{metric.words} stays at {metric.text(first.value)} at every point"
+        return f"{metric.words} stays at {metric.text(first.value)} at {_every(values, points)}"
     best = _extreme(metric, values)
     enough = next(v for v in values if abs(v.value - best.value) <= abs(best.value) * _ENOUGH)
     rest = [v.value for v in values[values.index(enough) :]]
@@ -156,12 +224,20 @@ def _course(metric: Metric, values: Sequence[_Value]) -> str:
     )
 
 
-def _best(metric: Metric, values: Sequence[_Value]) -> str:
+def _every(values: Sequence[_Value], points: int) -> str:
+    """ "every point", if they all have a number."""
+    return "every point" if len(values) == points else f"{len(values)} of {points} points"
+
+
+def _best(metric: Metric, points: _Points) -> str:
+    values, count = points.known, len(points.every)
     best = _extreme(metric, values)
-    if all(point.value == best.value for point in values):
-        return f"{metric.words} is {metric.text(best.value)} at every point"
+    ties = sum(point.value == best.value for point in values)
+    if ties == len(values):
+        return f"{metric.words} is {metric.text(best.value)} at {_every(values, count)}"
     word = "lowest" if metric.lower_is_better else "highest"
-    text = f"{metric.words} is {word}, {metric.text(best.value)}, at {best.where}"
+    text = f"{metric.words} is {word}, {metric.text(best.value)}, at "
+    text += best.where if ties == 1 else f"{ties} of {count} points, e.g. {best.where}"
     return f"{text}; at worst {_worst(metric, values)}"
 
 

@@ -39,7 +39,17 @@ def verdict(first: Case, other: Case, found: Difference) -> str:
             return "no request is ok in both: there are no latencies to compare"
         return f"{who} has no ok request: there are no latencies to compare"
     means = f"mean {format.duration(found.after_ns)} against {format.duration(found.before_ns)}"
-    return f"{other.letter} {_times(found, first.letter)} ({means})"
+    return f"{other.letter} {_times(found, first.letter)} ({means}{_over(first, other, found)})"
+
+
+def _over(first: Case, other: Case, found: Difference) -> str:
+    """Over which requests the means are, where not all are ok in both."""
+    before, after = (case.answer.summary.total for case in (first, other))
+    if found.paired:
+        return "" if found.requests == before.requests else f" over the {found.requests} ok in both"
+    if before.ok == before.requests and after.ok == after.requests:
+        return ""
+    return f" over the {after.ok} ok in {other.letter} and the {before.ok} ok in {first.letter}"
 
 
 def as_dict(cases: Sequence[Case], meta: machine.Meta) -> dict[str, Any]:
@@ -98,10 +108,14 @@ def _requests(cases: Sequence[Case]) -> list[str]:
 def _sentence(first: Case, other: Case, found: Difference) -> list[str]:
     lines = textwrap.wrap(f"{verdict(first, other, found)}.", 94, subsequent_indent="  ")
     before, after = (case.answer.summary.total for case in (first, other))
-    if before.errors != after.errors:
+    if before.ok != after.ok and (before.errors, before.in_flight) != (
+        after.errors,
+        after.in_flight,
+    ):
         # First of all: a service that refuses most requests is quick with the others.
-        failed = f"{other.letter} fails {after.errors} of {after.requests} requests"
-        lines.insert(0, f"{failed}, {first.letter} {before.errors} of {before.requests}.")
+        answered = f"{other.letter} answers {after.ok} of {after.requests} requests"
+        rates = f"{format.rate(after.throughput)} against {format.rate(before.throughput)}"
+        lines.insert(0, f"{answered}, {first.letter} {before.ok} of {before.requests} ({rates}).")
     if found.before_ns is not None and found.after_ns is not None:
         lines.append(_basis(first, other, found))
     return [f"  {line}" for line in lines]
@@ -168,8 +182,15 @@ def _causes(first: Case, other: Case, found: Difference) -> list[str]:
             _signed(found.difference_ns or 0),
         ]
     )
+    over = _over(first, other, found)
     return table(
-        ["WHERE THE DIFFERENCE COMES FROM, mean", first.letter, other.letter, "difference"], rows
+        [
+            f"WHERE THE DIFFERENCE COMES FROM, mean{over}",
+            first.letter,
+            other.letter,
+            "difference",
+        ],
+        rows,
     )
 
 

@@ -68,7 +68,7 @@ def station_label(trace: Trace, preferred: str | None) -> str | None:
     labels = {trace.stations[i].label for i in np.unique(trace.visits.station).tolist()}
     if preferred in labels and preferred and not preferred.startswith("database "):
         return preferred
-    bound = largest_bound(trace)
+    bound = largest_bound(None, trace)
     return trace.stations[bound.station].label if bound else None
 
 

@@ -10,6 +10,7 @@ from fractions import Fraction
 from typing import Protocol
 
 from simulator.analysis.bottleneck import Bottleneck
+from simulator.analysis.calls import limit_words
 from simulator.analysis.summary import Group, Summary
 from simulator.analysis.verdicts import ThresholdResult
 from simulator.plan import NEVER, Load, LoadKind, Overheads, Plan, ServerKind
@@ -57,7 +58,7 @@ def render(
     command : str
         What repeats this run: "sim run configs/1000req.yaml".
     preset : str, optional
-        The server's preset; default: its kind.
+        The server's preset, unless another kind was given with it; default: its kind.
     seed : int, optional
         The seed that was used; default: the plan's.
     """
@@ -83,9 +84,12 @@ def server_words(plan: Plan, preset: str | None = None) -> str:
     name = clean(preset) if preset else server.kind.name.lower()
     words = f"{name}, {format.count(server.workers, 'worker')}"
     if server.kind is ServerKind.ASGI:
-        return f"{words}, loop + {format.count(server.threads, 'thread')}"
+        words += f", loop + {format.count(server.threads, 'thread')}"
     if server.kind is ServerKind.THREADS:
-        return f"{words} of {format.count(server.threads, 'thread')}"
+        words += f" of {format.count(server.threads, 'thread')}"
+    if server.instances > 1:
+        balancer = server.balancer.name.lower()
+        words += f", {server.instances} instances behind {balancer}"
     return words
 
 
@@ -207,7 +211,8 @@ def _breakdown(summary: Summary) -> list[str]:
     ]
     width = max(len(row[0]) for row in rows)
     lines = [f"{a:<{width}}  {mean:>8}  {share:>5}  {bar}" for a, mean, share, bar in rows]
-    return ["  WHERE THE TIME GOES, mean per finished request", *lines]
+    of_all = ", failed ones included" if summary.total.errors else ""
+    return [f"  WHERE THE TIME GOES, mean per finished request{of_all}", *lines]
 
 
 def _resources(summary: Summary) -> list[str]:
@@ -216,7 +221,7 @@ def _resources(summary: Summary) -> list[str]:
     head = ["RESOURCES", "size", "busy", "queue max", "wait mean", "wait p95", "wait max"]
     rows = []
     for row in summary.resources:
-        size = format.size(row.size_per_process)
+        size = limit_words(row.admits) if row.admits else format.size(row.size_per_process)
         rows.append(
             [
                 _short(row.label),

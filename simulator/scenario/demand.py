@@ -93,7 +93,7 @@ def uses(document: Document, plan: Plan) -> list[Use]:
 
 def _narrow(plan: Plan) -> dict[str, int]:
     """Stations whose size is not what they serve at once: rows picked unevenly, rate limits."""
-    sizes = {f"rate limit {s.label}": 1 for s in plan.services if s.limits and s.limits[0].waits}
+    sizes = {f"rate limit {s.label}": 1 for s in plan.services if s.limits}
     for lock in plan.locks:
         pick = plan.streams[lock.pick].distribution if lock.pick >= 0 else None
         if pick is None:

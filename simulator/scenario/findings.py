@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from simulator.plan import NEVER, Accept, ServerKind
+from simulator.plan import NEVER, Accept, LoadKind, ServerKind
 from simulator.scenario.blocks import Block, blocks, mean_ns, means, pool_taken
 from simulator.scenario.demand import SHARED, Use, uses
 from simulator.scenario.finding import Finding
-from simulator.scenario.findings_outside import outside_findings
+from simulator.scenario.findings_outside import hopeless_calls, outside_findings
 from simulator.scenario.findings_server import server_findings
 from simulator.scenario.findings_users import too_many_users
 from simulator.scenario.resolve import Document
@@ -35,6 +35,7 @@ def findings(scenario: Scenario) -> tuple[Finding, ...]:
         *_in_sequence(scenario, every),
         *outside_findings(scenario, every),
         *server_findings(scenario, every),
+        *hopeless_calls(scenario, every),
     )
 
 
@@ -146,11 +147,42 @@ def _no_timeout(scenario: Scenario, every: list[Block]) -> Iterator[Finding]:
         used_by = users.get(pool.label)
         # With a connection for every thread nobody ever waits.
         enough = used_by == {False} and threads <= pool.size + pool.overflow
-        if used_by and not enough and pool.acquire_timeout_ns >= NEVER:
+        few = _fewer_than(scenario, every, pool.label, pool.size + pool.overflow)
+        if used_by and not (enough or few) and pool.acquire_timeout_ns >= NEVER:
             message = f"requests wait for a connection of pool {pool.label} without an end"
             hint = f"set pools.{pool.label}.acquire_timeout, so that overload fails early"
             place = scenario.place(f"pools.{pool.label}.acquire_timeout")
             yield Finding("SIM105", "info", message, place, hint)
+
+
+def _fewer_than(scenario: Scenario, every: list[Block], pool: str, size: int) -> bool:
+    """Whether a burst, or users, are so few that nobody ever waits for a connection.
+
+    Known where each request takes one connection at a time, outside any gather.
+    """
+    plan = scenario.plan
+    takers = {
+        block.route
+        for block in every
+        for step in block.steps
+        if pool_taken(step, block.held) == pool
+    }
+    if any(load.kind not in (LoadKind.BURST, LoadKind.CLOSED) for load in plan.loads):
+        return False
+    doubled = any(
+        f"pool {pool}" in block.held or ".gather" in block.path or ".after" in block.path
+        for block in every
+        if block.steps and block.route in takers
+    )
+    retried = plan.client.retries.backoff
+    if doubled or retried or plan.client.timeout_ns < NEVER:
+        return False
+    names = [route.name for route in plan.routes]
+    most = 0
+    for load in plan.loads:
+        if takers & {names[route] for route in load.routes}:
+            most += load.count if load.kind is LoadKind.BURST else min(load.users, load.count)
+    return most <= size
 
 
 def _overload(scenario: Scenario) -> Iterator[Finding]:
@@ -176,6 +208,9 @@ def _consequence(scenario: Scenario, use: Use) -> str:
         if use.resource == f"pool {pool.label}" and pool.acquire_timeout_ns < NEVER:
             timeout = _time(pool.acquire_timeout_ns)
             return f"requests wait up to its timeout of {timeout} and the excess fails"
+    for service in scenario.plan.services:
+        if use.resource == f"rate limit {service.label}" and not service.limits[0].waits:
+            return "what comes above it is rejected at once"
     lasts = [
         min(float(load.until_ns), 1e9 * load.count * load.rate[1] / load.rate[0])
         for load in scenario.plan.loads

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from simulator.distributions import Constant
 from simulator.plan import NEVER, UNLIMITED, ServerKind
 from simulator.scenario.blocks import Block, mean_ns, means
 from simulator.scenario.demand import at_once
@@ -20,6 +21,24 @@ def outside_findings(scenario: Scenario, every: list[Block]) -> Iterator[Finding
     yield from _more_processes_than_cores(scenario)
     yield from _few_client_connections(scenario, every)
     yield from _idle_connections(scenario)
+
+
+def hopeless_calls(scenario: Scenario, every: list[Block]) -> Iterator[Finding]:
+    """SIM125: calls of a service of constant time that their timeout always ends."""
+    plan = scenario.plan
+    times = {s.label: plan.streams[s.time].distribution for s in plan.services}
+    for block in every:
+        for i, step in enumerate(block.steps):
+            time = times.get(step.get("call", ""))
+            if not isinstance(time, Constant) or until(step["timeout"]) >= time.value_ns:
+                continue
+            takes, path = exact_duration(time.value_ns), f"{block.path}[{i}]"
+            message = f"{step['call']} takes {takes}, its timeout is {step['timeout']}: "
+            message += "no call can succeed"
+            own = scenario.is_written(f"{path}.timeout")
+            key = f"{path}.timeout" if own else f"services.{step['call']}.timeout"
+            hint = f"set {key} above {takes}, with room for the waits before it"
+            yield Finding("SIM125", "warning", message, scenario.place(key), hint)
 
 
 def _amplified(scenario: Scenario, every: list[Block]) -> Iterator[Finding]:

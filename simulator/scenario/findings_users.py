@@ -41,6 +41,9 @@ def _knee(scenario: Scenario, load: Load) -> tuple[float, str, str] | None:
         for resource, ns in found.held_ns.items():
             held[resource] += weight * ns  # type: ignore[assignment]
     slots = {r: size * copies(plan, r) for r, size in sizes(plan).items()}
+    # A limit that rejects keeps nobody waiting.
+    rejects = {f"rate limit {s.label}" for s in plan.services if s.limits and not s.limits[0].waits}
+    slots = {r: size for r, size in slots.items() if r not in rejects}
     demands = [(ns / slots[r], r) for r, ns in held.items() if ns and r in slots]
     if not demands:
         return None

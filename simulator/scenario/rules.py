@@ -30,6 +30,7 @@ _TITLES = {
     "SIM122": "cpu in threads beside an event loop",
     "SIM123": "connections that find the backlog full",
     "SIM124": "workers killed by their timeout",
+    "SIM125": "a call that takes longer than its timeout",
 }
 
 

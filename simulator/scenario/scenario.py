@@ -14,6 +14,7 @@ from simulator.scenario.kinds import BAD
 from simulator.scenario.language import SCENARIO
 from simulator.scenario.lower import lower
 from simulator.scenario.node import Mapping, Node, find, parts, place, spelled
+from simulator.scenario.presets import SERVERS
 from simulator.scenario.problem import Mark, Problems
 from simulator.scenario.report import Report
 from simulator.scenario.resolve import Document, resolve
@@ -48,6 +49,20 @@ class Scenario:
     def key(self, path: str) -> str | None:
         """What to override so that a dotted path changes: ``vars.pool`` for ``'${pool}'``."""
         return spelled(self.root, path)
+
+    def is_written(self, path: str) -> bool:
+        """Whether a dotted path of the resolved document stands in the text itself."""
+        *owner, last = parts(path)
+        node = find(self.root, owner)
+        return isinstance(node, Mapping) and last in node.entries
+
+    @property
+    def server_preset(self) -> str | None:
+        """The server's preset; None where it says another kind, or a kind and no preset."""
+        server = self.document["server"]
+        asked = self.is_written("server.preset") or not self.is_written("server.kind")
+        same = SERVERS[server["preset"]].kind == server["kind"]
+        return str(server["preset"]) if asked and same else None
 
     @property
     def load_paths(self) -> tuple[str, ...]:

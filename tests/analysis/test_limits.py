@@ -193,11 +193,11 @@ routes: {a: {handler: async def, steps: [{call: pay}]}}
 """
     _, found = answer(text)
     assert found.sentence == (
-        "rate limit pay lets through 10/s; waits add 4.584s to a mean of 4.634s."
+        "rate limit pay lets through 10/s, 20/s ask; waits add 4.584s to a mean of 4.634s."
     )
     assert (found.kind, found.override) == ("rate limit", None)
     _, found = answer(text, "services.pay.rate_limit.over=reject")
-    assert found.sentence == "rate limit pay lets through 10/s; 96 of 200 rejected."
+    assert found.sentence == "rate limit pay admits 10/s, 20/s ask; 96 of 200 rejected."
 
 
 def test_work_left_behind_at_the_last_answer_is_not_in_the_bound() -> None:

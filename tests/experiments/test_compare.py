@@ -63,7 +63,9 @@ def test_the_causes_add_up_to_the_difference() -> None:
 def test_only_requests_that_are_ok_in_both_are_compared() -> None:
     found = compared(BURST.replace("size: 1", "size: 1, acquire_timeout: 1500ms"))
     assert (found.requests, found.before_ns, found.after_ns) == (2, 1_500_000_000, 1_500_000_000)
-    assert page.verdict(case("A"), case("B"), found) == "B is as fast as A (mean 1.5s against 1.5s)"
+    assert page.verdict(case("A"), case("B"), found) == (
+        "B is as fast as A (mean 1.5s against 1.5s over the 2 ok in both)"
+    )
 
 
 def test_other_arrivals_are_not_paired() -> None:
@@ -144,7 +146,11 @@ def test_the_page() -> None:
 def test_errors_come_before_times() -> None:
     b = case("B", BURST.replace("size: 1", "size: 1, acquire_timeout: 500ms"))
     text = page.render([case("A"), b], command="", version="1", seed=0)
-    assert "  B fails 3 of 4 requests, A 0 of 4.\n  B is as fast as A" in text
+    assert (
+        "  B answers 1 of 4 requests, A 4 of 4 (1.00/s against 1.00/s).\n  B is as fast as A"
+        in text
+    )
+    assert "WHERE THE DIFFERENCE COMES FROM, mean over the 1 ok in both  " in text
     assert "request by request, 1 of 4, those that are ok in both: 0 faster in B" in text
 
 

@@ -196,7 +196,43 @@ def test_points_where_most_fail_do_not_meet_a_threshold(burst: Path) -> None:
     )
     result = swept(burst, "pools.db.size=1,2,10,20")
     assert numbers(result, "p50") == [("1", "–"), ("2", "–"), ("10", "1s"), ("20", "1s")]
-    assert finding(result, default_metric(result)) == "p50 falls below 4s from pools.db.size=10"
+    assert finding(result, default_metric(result)) == (
+        "p50 falls below 4s from pools.db.size=10; up to pools.db.size=2 60% to 80% fail"
+    )
+
+
+SHORT = """\
+load: {rate: 10/s, arrivals: constant, for: 20s}
+pools: {db: {size: 2, acquire_timeout: 300ms}}
+routes: {read: {handler: async def, steps: [{query: db, time: 100ms}]}}
+"""
+
+
+def test_from_which_load_on_most_requests_fail(burst: Path) -> None:
+    burst.write_text(SHORT)
+    result = swept(burst, "load.rate=10/s,20/s,60/s,80/s")
+    assert finding(result, default_metric(result)) == (
+        "p95 holds up to load.rate=20/s: 100ms there; from load.rate=60/s on 66% to 75% fail"
+    )
+    burst.write_text(SHORT + "thresholds: {latency: 'p(95)<200ms'}\n")
+    result = swept(burst, "load.rate=10/s,20/s,60/s")
+    assert finding(result, default_metric(result)) == (
+        "p95 < 200ms up to load.rate=20/s, no further; at load.rate=60/s 66% fail"
+    )
+
+
+def test_points_that_tie_and_points_that_are_missing(burst: Path) -> None:
+    burst.write_text(SHORT)
+    result = swept(burst, "load.rate=80/s,10/s", "pools.db.size=2,4")
+    assert finding(result, default_metric(result)) == (
+        "p95 is lowest, 100ms, at 2 of 4 points, e.g. load.rate=10/s, pools.db.size=2; at worst "
+        "400ms at load.rate=80/s, pools.db.size=4; 75% fail at 1 of 4 points, e.g. "
+        "load.rate=80/s, pools.db.size=2"
+    )
+    result = swept(burst, "load.rate=30/s,10/s", "pools.db.size=2,4")
+    assert finding(result, default_metric(result)).startswith(
+        "p95 is lowest, 100ms, at 3 of 4 points, e.g. load.rate=30/s, pools.db.size=4; at worst "
+    )
 
 
 def test_the_table(burst: Path) -> None:
