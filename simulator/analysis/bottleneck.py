@@ -234,6 +234,9 @@ def _nothing_limits(case: Case, bound: Bound) -> bool:
         return summary.total.throughput >= closed.asked * Fraction(95, 100)
     waited = sum(row.share for row in summary.breakdown if row.kind == "wait")
     asked = offered(trace, bound)
+    spec = accelerator_of(case.plan, trace.stations[bound.station].label)
+    if spec is not None and spec.continuous and asked is not None:
+        return waited < 0.1  # a device is busy with a single one, and takes more
     # In a burst a slot is busy as long as its request lasts, however many slots there are.
     if asked is None:
         return waited < 0.01

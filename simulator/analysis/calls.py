@@ -92,8 +92,10 @@ def rate_limited(case: Case) -> Verdict | None:
     label = f"rate limit {name}"
     admitted = int((came.granted_ns != NOT_GRANTED).sum())
     if limit.waits:
-        sentence = f"{label} lets through {limit_words(limit)}{asked}; {_in_time(case, came)}."
-        return replace(case, kind="rate limit", label=label), sentence
+        late = _late(case.trace, came)
+        sentence = f"{label} lets through {limit_words(limit)}{asked}; {late or _waits(case)}."
+        special = "rate limit, too late" if late else ""
+        return replace(case, kind="rate limit", label=label, special=special), sentence
     rejected = dict(case.summary.failures).get(f"rate_limited:{name}", 0)
     sentence = f"{label} admits {limit_words(limit)}{asked}; "
     if rejected:
@@ -164,12 +166,16 @@ def _about(rate: Fraction) -> str:
     return f"{format.significant(rate, digits=3)}/s"
 
 
-def _in_time(case: Case, came: Visits) -> str:
-    """How many of those that it let through had their answer, where some had not."""
+def _late(trace: Trace, came: Visits) -> str | None:
+    """How many of those that it let through had their answer; None where all had."""
     admitted = np.unique(came.request[came.granted_ns != NOT_GRANTED])
-    good = int((case.trace.outcome[admitted] == OK).sum())
-    if good < len(admitted):
-        return f"{len(admitted)} admitted, {good} in time: the wait uses up the timeout"
+    good = int((trace.outcome[admitted] == OK).sum())
+    if good == len(admitted):
+        return None
+    return f"{len(admitted)} admitted, {good} in time: the wait uses up the timeout"
+
+
+def _waits(case: Case) -> str:
     waits = sum(row.mean_ns for row in case.summary.breakdown if row.kind == "wait")
     every = sum(row.mean_ns for row in case.summary.breakdown)
     return f"waits add {format.duration(waits)} to a mean of {format.duration(every)}"

@@ -81,6 +81,10 @@ _INSIGHTS = {
     "rate limit, rejecting": (
         "what comes above the limit is refused at once: ask less, spread it, or negotiate."
     ),
+    "rate limit, too late": (
+        "who has waited for the limit has no time left for the answer: refuse at once, or allow "
+        "a longer timeout."
+    ),
     "rate limit": "the limit lets through so many, however many ask: ask less, or negotiate.",
     "errors": "no resource was short: their cause is what they say.",
     "database": (

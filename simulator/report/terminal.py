@@ -13,7 +13,7 @@ from simulator.analysis.bottleneck import Bottleneck
 from simulator.analysis.calls import limit_words
 from simulator.analysis.summary import Group, Summary
 from simulator.analysis.verdicts import ThresholdResult
-from simulator.plan import NEVER, Load, LoadKind, Overheads, Plan, ServerKind
+from simulator.plan import NEVER, UNLIMITED, Load, LoadKind, Overheads, Plan, ServerKind
 from simulator.report import format
 
 BAR = 20
@@ -131,7 +131,7 @@ def _one_load(load: Load) -> str:
         words = load.kind.name.lower()
     if load.until_ns < NEVER:
         words += f" for {format.duration(load.until_ns)}"
-    if load.until_ns >= NEVER:
+    if load.until_ns >= NEVER or (load.kind is LoadKind.CLOSED and load.count < UNLIMITED):
         words += f", {format.count(load.count, 'request')}"
     return words
 

@@ -95,6 +95,8 @@ def test_more_run_at_once_before_there_are_more_devices() -> None:
     override = "accelerators.llm.continuous.max_running=8"
     assert found.bottleneck.override == override
     assert run(CONTINUOUS, override).summary.run_ns < found.summary.run_ns
+    alone = run(CONTINUOUS, "load={rate: 5/s, arrivals: constant, for: 10s}").bottleneck
+    assert alone.sentence == "nothing: each request takes its own 120ms."
     steep = run(CONTINUOUS, "accelerators.llm.step={base: 0s, per_item: 5ms}").bottleneck
     assert steep.override == "accelerators.llm.count=2"
 
@@ -138,6 +140,7 @@ def test_a_wait_that_uses_up_the_timeout() -> None:
         "the timeout."
     )
     assert found.bottleneck.details == ("556 of 600 failed: call timeout pay.",)
+    assert found.bottleneck.insight.endswith("refuse at once, or allow a longer timeout.")
     assert found.bottleneck.override == "services.pay.rate_limit.over=reject"
     assert run(waiting, found.bottleneck.override).summary.total.ok == 209
 
@@ -252,6 +255,11 @@ def test_the_server_that_was_asked_for(server: str, words: str) -> None:
     text = "load: {requests: 2, at: once}\nroutes: {a: {handler: def, steps: [{block: 1s}]}}"
     found = run(f"{text}\nserver: {server}")
     assert page(found).split("   ")[1] == words
+
+
+def test_users_and_their_requests_are_in_the_header() -> None:
+    found = run(CLOSED, "load={users: 5, think: 1s, requests: 20, for: 60s}")
+    assert page(found).split("   ")[2] == "5 users for 60s, 20 requests"
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,14 @@ def test_sweep_prints_a_table_and_writes_what_is_asked(sim: Sim, tmp_path: Path)
     assert files["svg"].read_text().startswith("<?xml")
 
 
+def test_sweep_as_csv_on_stdout(sim: Sim, burst: Path) -> None:
+    result = sim("sweep", str(burst), "pools.db.size=2,5", "--csv", "-")
+    head, *rows = result.out.splitlines()
+    assert head.startswith("pools.db.size,error,requests,ok")
+    assert [row.split(",")[0] for row in rows[:2]] == ["2", "5"]
+    assert not Path("-").exists()
+
+
 def test_sweep_as_json(sim: Sim, burst: Path) -> None:
     document = json.loads(sim("sweep", str(burst), "pools.db.size=2,5", "--json").out)
     assert [point["metrics"]["last_s"] for point in document["points"]] == [5.0, 2.0]
