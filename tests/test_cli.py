@@ -56,7 +56,7 @@ def test_json_has_the_same_numbers_as_the_page(sim: Sim) -> None:
     }
     assert set(document) == {
         "metrics", "routes", "failures", "breakdown", "resources", "bottleneck",
-        "memory", "thresholds", "findings", "meta",
+        "thresholds", "findings", "meta",
     }  # fmt: skip
     assert document["meta"]["seed"] == 0
 
