@@ -328,7 +328,12 @@ def _is_redone(steps: tuple[Step, ...]) -> bool:
 def _unordered_locks(plan: Plan) -> set[int]:
     """Stations of locks that readers share, or whose next holder is drawn."""
     stations = [i for i, station in enumerate(plan.stations) if station.kind == "lock"]
-    shared = {step.lock for route in plan.routes for step in _locks((*route.steps, *route.after)) if step.shared}
+    shared = {
+        step.lock
+        for route in plan.routes
+        for step in _locks((*route.steps, *route.after))
+        if step.shared
+    }
     shared |= {i for i, lock in enumerate(plan.locks) if lock.random_grant}
     return {stations[i] for i in shared}
 
