@@ -28,7 +28,8 @@ _NUMBER_BITS = 32
 _ATTEMPT_BITS = 16
 _BRANCH_BITS = 16
 _OWNER_BITS = 40
-_PHASE_SHIFT = _OWNER_BITS + _BRANCH_BITS + _ATTEMPT_BITS + _NUMBER_BITS
+_INDEX_SHIFT = _BRANCH_BITS + _ATTEMPT_BITS + _NUMBER_BITS
+_PHASE_SHIFT = _OWNER_BITS + _INDEX_SHIFT
 _PHASES = tuple(phase << _PHASE_SHIFT for phase in range(3))
 
 Steps = Generator[simpy.Event, Any, Any]
@@ -60,6 +61,11 @@ class Owner:
         """The key of this owner's next event in that phase."""
         self._number += 1
         return _PHASES[phase] + self._base + self._number
+
+
+def first_key(index: int, phase: int) -> int:
+    """The key that ``Owner(index)`` gives its first event."""
+    return _PHASES[phase] + (index << _INDEX_SHIFT) + 1
 
 
 class Clock(simpy.Environment):

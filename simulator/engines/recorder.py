@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from models.clock import Clock, Owner, grant
+from models.clock import PHASE_ARRIVAL, Clock, Owner, first_key, grant
 from simulator.arrays import IntArray
 from simulator.engines.contract import IN_FLIGHT
 from simulator.engines.task import Task
@@ -14,6 +14,7 @@ from simulator.plan import Plan
 from simulator.trace import NOT_FINISHED, NOT_GRANTED, Attempts, Stuck, Trace, Visits
 
 _CHUNK = 16_384  # rows kept as Python lists before they go into an array
+_ROW = 7  # columns of a request's row
 _FIRST_OF_ATTEMPT = 1 << 20  # numbers of an attempt's events; its client's come before
 
 
@@ -22,10 +23,10 @@ class _Table:
 
     def __init__(self, columns: int) -> None:
         self._columns = columns
-        self._rows: list[tuple[int, ...] | list[int]] = []
+        self._rows: list[tuple[int, ...]] = []
         self._chunks: list[IntArray] = []
 
-    def append(self, row: tuple[int, ...] | list[int]) -> None:
+    def append(self, row: tuple[int, ...]) -> None:
         self._rows.append(row)
         if len(self._rows) >= _CHUNK:
             self._flush()
@@ -53,8 +54,7 @@ class Recorder:
         self.live: dict[Task, None] = {}
         self.lingering: dict[Task, None] = {}  # answered, but still holding a worker
         self.arrived = 0
-        self._rows = _Table(7)
-        self._ledgers = _Table(self.causes)
+        self._rows = _Table(_ROW + self.causes)  # the ledger stands behind the row
         self._visits = _Table(7)
         self._attempts = _Table(6)
         self._connections: dict[tuple[int, int], tuple[int, int]] = {}
@@ -65,9 +65,9 @@ class Recorder:
         """The owner of a station's own events."""
         return Owner(station)
 
-    def request_owner(self, request: int) -> Owner:
-        """The owner of a request's arrival."""
-        return Owner(self.first_request + request)
+    def arrival_key(self, request: int) -> int:
+        """The key of a request's arrival, its owner's first event."""
+        return first_key(self.first_request + request, PHASE_ARRIVAL)
 
     def task(self, request: int, route: int) -> Task:
         """A new task for a request that arrives now."""
@@ -129,7 +129,8 @@ class Recorder:
         work: int,
     ) -> None:
         """A visit is over."""
-        self._released = max(self._released, released)
+        if released > self._released:
+            self._released = released
         self._visits.append((station, task.request, slot, queued, granted, released, work))
 
     def opened(self, station: int, request: int, backend: int) -> None:
@@ -174,7 +175,7 @@ class Recorder:
             finish_ns=np.ascontiguousarray(rows[:, 4]),
             outcome=np.ascontiguousarray(rows[:, 5]),
             first_byte_ns=np.ascontiguousarray(rows[:, 6]),
-            spent_ns=self._ledgers.array()[order],
+            spent_ns=np.ascontiguousarray(rows[:, _ROW:]),
             visits=Visits(*_by_row(visits, 1, index)),
             attempts=Attempts(*_by_row(self._attempts.array(), 0, index)),
             end_ns=end,
@@ -184,10 +185,19 @@ class Recorder:
 
     def _row(self, task: Task, finish: int, outcome: int) -> None:
         first_byte = finish if task.first_byte == NOT_FINISHED else task.first_byte
+        # Work left behind goes on booking: the ledger is copied.
         self._rows.append(
-            (task.request, task.route, task.process, task.arrival, finish, outcome, first_byte)
+            (
+                task.request,
+                task.route,
+                task.process,
+                task.arrival,
+                finish,
+                outcome,
+                first_byte,
+                *task.spent,
+            )
         )
-        self._ledgers.append(list(task.spent))  # work left behind goes on booking
 
     def _stuck(self) -> tuple[Stuck, ...]:
         out = []

@@ -5,6 +5,7 @@ Written to be read and to be extended; the meaning of a scenario is what happens
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -13,7 +14,7 @@ import simpy
 from models.clock import Livelock, Steps
 from simulator.engines import contract
 from simulator.engines.clients import Clients, plain
-from simulator.engines.contract import NOT_STARTED, PHASE_ARRIVAL
+from simulator.engines.contract import NOT_STARTED
 from simulator.engines.servers import Servers
 from simulator.engines.steps import StepRunner
 from simulator.engines.task import Task
@@ -22,6 +23,9 @@ from simulator.plan import NEVER, NO_STREAM, Plan
 from simulator.trace import Trace
 from simulator.workload import Workload
 
+GC_THRESHOLDS = (100_000, 20, 20)
+"""A run makes few cycles (of failures and transactions): looking for them as often as
+Python does by default costs a tenth of it."""
 PROGRESS_EVERY = 4096
 """Arrivals between two calls of ``progress``."""
 
@@ -77,11 +81,13 @@ class _Run:
             self.clock.start(self._arrivals())
         else:
             for i in creation_order:
-                event = self.clock.at(int(self.wiring.arrival[i]), self._arrival_key(i))
+                event = self.clock.at(int(self.wiring.arrival[i]), self.recorder.arrival_key(i))
                 event.callbacks.append(partial(self._arrive, i))
         users = self._users()
         for user in users if creation_order is None else reversed(users):
             self.clock.start(user)
+        thresholds = gc.get_threshold()
+        gc.set_threshold(*GC_THRESHOLDS)
         try:
             more = self.clock.run_until(min(stop, contract.TIME_MAX_NS))
         except KeyboardInterrupt:
@@ -91,6 +97,8 @@ class _Run:
                 f"{error}: EVENTS_PER_INSTANT_MAX = {contract.EVENTS_PER_INSTANT_MAX}; "
                 "do requests come back without any time passing?"
             ) from error
+        finally:
+            gc.set_threshold(*thresholds)
         if more and stop > contract.TIME_MAX_NS:
             raise contract.LimitError(
                 f"the run reached {contract.TIME_MAX_NS} ns, TIME_MAX_NS (about 73 years); "
@@ -116,14 +124,11 @@ class _Run:
         clock = self.clock
         now = 0
         for i, at in enumerate(self.wiring.arrival.tolist()):
-            yield clock.at(at - now, self._arrival_key(i))
+            yield clock.at(at - now, self.recorder.arrival_key(i))
             now = at
             if i % PROGRESS_EVERY == 0:
                 self.progress(i)
             self._arrive(i)
-
-    def _arrival_key(self, request: int) -> int:
-        return self.recorder.request_owner(request).key(PHASE_ARRIVAL)
 
     def _arrive(self, request: int, _event: simpy.Event | None = None) -> None:
         self._begin(self.recorder.task(request, self.wiring.route[request]))
@@ -151,7 +156,7 @@ class _Run:
         load = self.plan.loads[number]
         pause = starts_ns
         while True:
-            yield self.clock.at(pause, self._arrival_key(index))
+            yield self.clock.at(pause, self.recorder.arrival_key(index))
             if self.clock.now >= load.until_ns or self.sent[number] == load.count:
                 return
             self.sent[number] += 1

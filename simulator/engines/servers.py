@@ -19,7 +19,7 @@ from simulator.engines.failed import Failed
 from simulator.engines.steps import StepRunner
 from simulator.engines.task import Task, Visit
 from simulator.engines.wiring import Process
-from simulator.plan import NEVER, Accept, Balancer, ServerKind, Step, Stream
+from simulator.plan import NEVER, UNLIMITED, Accept, Balancer, ServerKind, Step, Stream
 
 SYN_RETRIES_S = (1, 2, 4, 8, 16, 32)
 """Linux waits so long before it sends a dropped SYN again (tcp_syn_retries = 6) …"""
@@ -45,6 +45,14 @@ class Servers:
         self.in_flight = [0] * server.instances
         self.unaccepted = [0] * server.instances
         self.connections = [0] * (server.instances * server.workers)
+        self._timeout_ns = server.timeout_ns
+        self._worker_ns = server.overheads.worker_ns
+        self._linger_ns = min(self.plan.client.close_delay_ns, LINGER_MAX_NS)
+        self._backlog_max = server.backlog
+        self._backlog_limited = server.backlog < UNLIMITED
+        self._steps = [route.steps for route in self.plan.routes]
+        self._has_after = [bool(route.after) for route in self.plan.routes]
+        self._worker_stations = self.wiring.stations("workers")
         self._busy: dict[int, tuple[Task, Visit]] = {}  # what each sync worker is at
         self._watched: set[int] = set()  # workers that have a timer running
         self._balanced = 0
@@ -69,7 +77,8 @@ class Servers:
         else:
             task.instance = self._balance()
         self.in_flight[task.instance] += 1
-        if self._backlog(task.instance) >= self.plan.server.backlog and not self._kept:
+        full = self._backlog_limited and self._backlog(task.instance) >= self._backlog_max
+        if full and not self._kept:
             return self._serve_if_connected(task)
         return self._serve(task)
 
@@ -142,13 +151,13 @@ class Servers:
 
     def _in_worker(self, task: Task) -> Steps:
         workers = self.wiring.workers[task.instance]
-        visit = task.queue(self.wiring.stations("workers", task.instance)[0])
+        visit = task.queue(self._worker_stations[task.instance])
         task.doing = ACCEPT_QUEUE
         slot = yield workers.acquire()
         task.book(ACCEPT_QUEUE)
         task.granted(visit, slot)
         task.process = task.instance * self.plan.server.workers + slot
-        if self.plan.server.timeout_ns < NEVER:
+        if self._timeout_ns < NEVER:
             self._watch(task, visit)
         outcome = yield from self._handle(task)
         if task.killed:
@@ -156,11 +165,11 @@ class Servers:
             return
         self._busy.pop(task.process, None)
         self._finish(task, outcome)
-        yield from self._after(task)
-        linger_ns = min(self.plan.client.close_delay_ns, LINGER_MAX_NS)
-        if linger_ns:
+        if self._has_after[task.route]:
+            yield from self._after(task)
+        if self._linger_ns:
             self.recorder.lingering[task] = None
-            yield self.clock.at(linger_ns, task.key(contract.PHASE_END))
+            yield self.clock.at(self._linger_ns, task.key(contract.PHASE_END))
             self.recorder.lingering.pop(task, None)
         task.released(visit)
         workers.release(slot)
@@ -212,7 +221,8 @@ class Servers:
             yield from self.runner.take_gil(task, process)
         outcome = yield from self._handle(task)
         self._finish(task, outcome)
-        yield from self._after(task)
+        if self._has_after[task.route]:
+            yield from self._after(task)
         if process.gil is not None:
             process.gil.release()
         task.released(visit)
@@ -220,11 +230,10 @@ class Servers:
 
     def _handle(self, task: Task) -> Steps:
         """Run the route's steps where the task is; returns the outcome."""
-        overhead_ns = self.plan.server.overheads.worker_ns
         try:
-            if overhead_ns:
-                yield from self.runner.compute(task, overhead_ns, FRAMEWORK)
-            yield from self.runner.run(task, self.plan.routes[task.route].steps)
+            if self._worker_ns:
+                yield from self.runner.compute(task, self._worker_ns, FRAMEWORK)
+            yield from self.runner.run(task, self._steps[task.route])
         except Failed as failure:
             return failure.outcome
         return OK
@@ -251,7 +260,8 @@ class Servers:
         if not self._kept:
             self.connections[process.index] -= 1
         self._finish(task, outcome)
-        yield from self._after(task)
+        if self._has_after[task.route]:
+            yield from self._after(task)
         self.runner.leave(task, process)
 
     def _handler(self, task: Task) -> Steps:
@@ -282,8 +292,6 @@ class Servers:
     def _after(self, task: Task) -> Steps:
         """Run background tasks where the answer was sent: held, but outside the latency."""
         route = self.plan.routes[task.route]
-        if not route.after:
-            return
         background = self.recorder.branch(task, BACKGROUND)
         self.recorder.lingering[task] = None
         background.take_turn_of(task)

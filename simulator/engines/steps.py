@@ -37,6 +37,7 @@ class StepRunner:
         self.clock = wiring.clock
         self.recorder = wiring.recorder
         self.processes = wiring.processes
+        self.gil = self.plan.server.gil
         self.times = [wiring.workload.time(i) for i in range(len(self.plan.streams))]
         self.steps: dict[type, Callable[..., Steps]] = {
             Cpu: self._cpu,
@@ -163,9 +164,15 @@ class StepRunner:
         return value
 
     def hold(self, task: Task, ns: int, cause: int, frees_loop: bool) -> Steps:
-        if ns:
-            event = self.clock.at(ns, task.key(PHASE_END))
+        if not ns:
+            return
+        event = self.clock.at(ns, task.key(PHASE_END))
+        if frees_loop or self.gil:
             yield from self.wait_for(task, event, cause, frees_loop, False)
+        else:  # what runs the code holds nothing that it could let go of
+            task.doing = cause
+            yield event
+            task.book(cause)
 
     def compute(self, task: Task, work: int, cause: int, *, releases_gil: bool = False) -> Steps:
         """Compute for ``work`` ns where the task is."""
@@ -181,7 +188,7 @@ class StepRunner:
 
     def _cpu(self, task: Task, step: Cpu) -> Steps:
         work = self.draw(task, step.time)
-        yield from self.compute(task, work, step.cause, releases_gil=step.releases_gil)
+        return self.compute(task, work, step.cause, releases_gil=step.releases_gil)
 
     def _wait(self, task: Task, step: Wait) -> Steps:
         ns = self.draw(task, step.time)
@@ -191,9 +198,8 @@ class StepRunner:
             ns += self.plan.server.overheads.sleep_ns
         if ns == 0 and step.cause == AWAIT:
             # asyncio.sleep(0): to the back of the loop's ready queue.
-            yield from self.next_turn(task, self.processes[task.process])
-        else:
-            yield from self.hold(task, ns, step.cause, step.frees_loop)
+            return self.next_turn(task, self.processes[task.process])
+        return self.hold(task, ns, step.cause, step.frees_loop)
 
     def _to_thread(self, task: Task, step: ToThread) -> Steps:
         yield from self.in_thread(task, step.steps)

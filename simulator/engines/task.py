@@ -99,7 +99,7 @@ class Task(Owner):
     def book(self, cause: int) -> None:
         """Book all time since the last booking to a cause."""
         now: int = self._clock._now
-        if now > self.mark:
+        if now != self.mark:
             self.book_until(now, cause)
 
     def book_until(self, until: int, cause: int) -> None:

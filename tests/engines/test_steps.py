@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Sequence
 
 import pytest
@@ -387,3 +388,10 @@ def test_ctrl_c_keeps_what_was_done() -> None:
     assert len(trace) == 4096  # the one that was about to arrive has not
     assert (trace.finish_ns[:4095] >= 0).all()
     invariants.check(case, trace)
+
+
+def test_a_run_leaves_the_collector_as_it_was() -> None:
+    steps = Steps()
+    before = gc.get_threshold()
+    run(case := plan(steps, steps.sleep(MS), load=burst(1)), Workload(case))
+    assert gc.get_threshold() == before and gc.isenabled()

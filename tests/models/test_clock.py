@@ -9,7 +9,7 @@ import pytest
 import simpy
 
 from models import Clock, Owner
-from models.clock import PHASE_ARRIVAL, PHASE_END, PHASE_TIMER, Livelock, grant
+from models.clock import PHASE_ARRIVAL, PHASE_END, PHASE_TIMER, Livelock, first_key, grant
 
 EVENTS = [
     # (phase, owner, branch, attempt) in the order that the law gives them at one instant
@@ -50,6 +50,11 @@ def test_events_of_one_owner_and_phase_keep_their_own_order() -> None:
     owner = Owner(4)
     keys = [owner.key(PHASE_END) for _ in range(5)]
     assert keys == sorted(keys) and len(set(keys)) == 5
+
+
+def test_the_first_key_of_an_owner_is_known_without_it() -> None:
+    for index, phase in itertools.product((0, 1, 2**39), range(3)):
+        assert first_key(index, phase) == Owner(index).key(phase)
 
 
 def test_keys_are_unique_and_ordered_over_all_parts() -> None:
