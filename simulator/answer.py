@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from simulator.analysis.bottleneck import Bottleneck, bottleneck
 from simulator.analysis.findings import run_findings
@@ -11,6 +10,7 @@ from simulator.analysis.keys import Keys
 from simulator.analysis.summary import Summary, summarize
 from simulator.analysis.verdicts import ThresholdResult, evaluate
 from simulator.engines import reference
+from simulator.record import dataclass
 from simulator.scenario import Finding, Scenario, findings
 from simulator.trace import Trace
 from simulator.workload import Workload

@@ -8,10 +8,10 @@ times are integer nanoseconds; ``NEVER`` stands for "no timeout" and
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
 
 from simulator.distributions import Distribution
+from simulator.record import dataclass
 
 NEVER = 2**62
 """A time that does not come: the value of a timeout that was not set."""

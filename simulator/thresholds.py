@@ -8,9 +8,9 @@ from __future__ import annotations
 import operator as comparison
 import re
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from fractions import Fraction
 
+from simulator.record import dataclass
 from simulator.units import parse_count, parse_duration, parse_rate
 
 AGGREGATES = {

@@ -6,12 +6,11 @@ are one comparison. Whatever a report shows is derived from these columns.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from simulator.arrays import IntArray
 from simulator.plan import Cause, Station
+from simulator.record import dataclass
 
 NOT_FINISHED = -1
 """The finish of a request that is still in flight at the end of the run."""

@@ -9,7 +9,6 @@ of the station, by decision number.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -251,7 +250,9 @@ def _when(stage: Stage, reached: FloatArray) -> IntArray:
 
 
 def _block_generator(seed: int, replication: int, name: str, block: int) -> np.random.Generator:
-    digest = hashlib.blake2b(f"{seed}/{replication}/{name}".encode(), digest_size=16).digest()
+    from hashlib import blake2b  # loads OpenSSL: only a run that draws needs it
+
+    digest = blake2b(f"{seed}/{replication}/{name}".encode(), digest_size=16).digest()
     # The block number is the third word of the counter: blocks can't run into one another.
     counter = np.array([0, 0, block, 0], dtype=np.uint64)
     return np.random.Generator(

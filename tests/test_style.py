@@ -30,7 +30,13 @@ LONG_FUNCTIONS = {
 }
 
 BESIDE = ("simulator.plan", "simulator.trace", "simulator.workload", "simulator.distributions")
-SMALL = ("simulator.units", "simulator.arrays", "simulator.thresholds", "simulator.version")
+SMALL = (
+    "simulator.units",
+    "simulator.arrays",
+    "simulator.record",
+    "simulator.thresholds",
+    "simulator.version",
+)
 CONTRACT = "simulator.engines.contract"
 SEAM = (*BESIDE, *SMALL, CONTRACT)
 

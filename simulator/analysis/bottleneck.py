@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -21,6 +21,7 @@ from simulator.analysis.resources import held_ns, select
 from simulator.analysis.summary import Summary
 from simulator.engines.contract import IN_FLIGHT, NOT_STARTED
 from simulator.plan import NEVER, Plan
+from simulator.record import dataclass
 from simulator.report import format
 from simulator.trace import Trace
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
@@ -13,6 +12,7 @@ from simulator.analysis.resources import select, waited_ns
 from simulator.arrays import IntArray
 from simulator.engines.contract import IN_FLIGHT
 from simulator.plan import UNLIMITED, Plan
+from simulator.record import dataclass
 from simulator.trace import NOT_GRANTED, Trace, Visits
 
 _SHARED_IN_PIECES = ("cores", "gil")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -24,6 +24,7 @@ from simulator.plan import (
     ToThread,
     With,
 )
+from simulator.record import dataclass
 from simulator.report import format
 from simulator.trace import NOT_GRANTED, Trace, Visits
 

@@ -8,12 +8,12 @@ means are mixed; ramps; plans with other loads beside the closed ones, which hav
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from fractions import Fraction
 
 from simulator.analysis.bounds import Bound
 from simulator.analysis.summary import SECOND_NS, Summary
 from simulator.plan import LoadKind, Plan
+from simulator.record import dataclass
 
 
 @dataclass(frozen=True, slots=True)

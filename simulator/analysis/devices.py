@@ -6,12 +6,11 @@ a batch to its release, however many are in it; with continuous batching while a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from simulator.arrays import IntArray
 from simulator.plan import Accelerator, Plan
+from simulator.record import dataclass
 from simulator.trace import NOT_GRANTED, Visits
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
@@ -16,6 +15,7 @@ from simulator.analysis.summary import Summary
 from simulator.distributions import Constant
 from simulator.engines.contract import BACKLOG, CLIENT_TIMEOUT, DEADLINE, WORKER_TIMEOUT
 from simulator.plan import NEVER, LoadKind, Plan
+from simulator.record import dataclass
 from simulator.report import format
 from simulator.trace import NOT_GRANTED, Trace
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from simulator.analysis.bounds import Bound
 from simulator.analysis.devices import accelerator_of
@@ -19,6 +19,7 @@ from simulator.analysis.routes import blocking_routes, chunks_take_threads, take
 from simulator.analysis.summary import Spent, Summary
 from simulator.engines.contract import CPU, FRAMEWORK
 from simulator.plan import NEVER, UNLIMITED, Plan, Pool, ServerKind
+from simulator.record import dataclass
 from simulator.report import format
 from simulator.trace import Trace
 

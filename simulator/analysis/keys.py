@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from simulator.record import dataclass
 
 
 def as_it_is(path: str) -> str | None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from simulator.analysis.resources import select, steps_of
 from simulator.analysis.routes import broadcasts, streams
 from simulator.engines.contract import IN_FLIGHT
 from simulator.plan import Plan
+from simulator.record import dataclass
 from simulator.trace import NOT_GRANTED, Trace
 
 

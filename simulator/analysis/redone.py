@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from simulator.analysis.routes import every_step
 from simulator.plan import Lock, Plan, With
+from simulator.record import dataclass
 from simulator.trace import Trace
 
 

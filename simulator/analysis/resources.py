@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -12,6 +12,7 @@ from simulator.analysis.exact import exact_sum, nearest_rank, rounded
 from simulator.arrays import BoolArray, IntArray
 from simulator.engines.contract import IN_FLIGHT
 from simulator.plan import NEVER, UNLIMITED, Plan, RateLimit, RateLimitKind, Station
+from simulator.record import dataclass
 from simulator.trace import NOT_GRANTED, Trace, Visits
 
 # Only visits that waited or held for some time are kept of these, so that waits by visit

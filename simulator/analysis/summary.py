@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
@@ -14,6 +13,7 @@ from simulator.analysis.routes import streams
 from simulator.arrays import IntArray
 from simulator.engines.contract import IN_FLIGHT, OK
 from simulator.plan import Plan
+from simulator.record import dataclass
 from simulator.trace import Trace
 
 SECOND_NS = 1_000_000_000

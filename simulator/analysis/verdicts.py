@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from fractions import Fraction
 
 from simulator.analysis.summary import SECOND_NS, Group, Summary
+from simulator.record import dataclass
 from simulator.thresholds import Threshold
 
 

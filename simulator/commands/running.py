@@ -54,8 +54,7 @@ def print_answer(
     answer: Answer, *, command: str, seed: int | None, as_json: bool, out: Path | None
 ) -> None:
     """Print the page or the JSON of a run; write both and the tables into ``out``."""
-    from simulator.report import files, machine, terminal
-    from simulator.scenario import dumps
+    from simulator.report import terminal
     from simulator.version import VERSION
 
     scenario = answer.scenario
@@ -67,6 +66,9 @@ def print_answer(
         console.show(page)
         if out is None:
             return
+    from simulator.report import files, machine
+    from simulator.scenario import dumps
+
     meta = machine.Meta(seed=used, version=VERSION, engine="simpy")
     document = machine.as_dict(*results, meta=meta)
     if as_json:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
 
 from models import (
     GIL,
@@ -21,6 +20,7 @@ from models.connection_pool import Connection
 from simulator.engines import contract
 from simulator.engines.recorder import Recorder
 from simulator.plan import NEVER, NO_DATABASE, UNLIMITED, Plan, Pool, ServerKind
+from simulator.record import dataclass
 from simulator.workload import Workload
 
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from itertools import product
 from typing import Any
 
 from simulator import units
+from simulator.record import dataclass
 from simulator.report import format
 
 POINTS_MAX = 10_000

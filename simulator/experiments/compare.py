@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from string import ascii_uppercase
@@ -22,6 +21,7 @@ from simulator.analysis.exact import exact_sum, rounded
 from simulator.answer import Answer
 from simulator.arrays import IntArray
 from simulator.engines.contract import OK
+from simulator.record import dataclass
 from simulator.trace import Trace
 
 SCENARIOS_MAX = 26

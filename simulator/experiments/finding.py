@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 
 from simulator.experiments.axes import positions
 from simulator.experiments.measures import Metric, metric_of
 from simulator.experiments.sweep import Result, Row
+from simulator.record import dataclass
 from simulator.report import format
 from simulator.thresholds import Threshold
 

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
 from simulator.analysis.summary import SECOND_NS, Group
 from simulator.analysis.verdicts import ThresholdResult
 from simulator.answer import Answer
+from simulator.record import dataclass
 from simulator.report import format
 from simulator.thresholds import Threshold
 

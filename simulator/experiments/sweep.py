@@ -16,7 +16,6 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from simulator.answer import simulate
 from simulator.engines.contract import LimitError
 from simulator.experiments.axes import Axis, AxisError, parse, points, written
 from simulator.experiments.measures import Measured, measured
+from simulator.record import dataclass
 from simulator.scenario import Scenario, ScenarioError, loads
 from simulator.scenario.problem import Problems
 from simulator.scenario.source import read_text

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
@@ -14,6 +13,7 @@ from simulator.analysis.resources import Resource
 from simulator.analysis.summary import SECOND_NS, Group, Latency, Summary
 from simulator.analysis.verdicts import ThresholdResult
 from simulator.plan import NEVER, Overheads, Plan
+from simulator.record import dataclass
 from simulator.report.terminal import PlacedFinding
 
 

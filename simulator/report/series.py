@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -12,6 +12,7 @@ from simulator.analysis.resources import select, steps_of, waiting
 from simulator.arrays import IntArray
 from simulator.engines.contract import IN_FLIGHT, OK
 from simulator.plan import UNLIMITED
+from simulator.record import dataclass
 from simulator.trace import NOT_GRANTED, Trace, Visits
 
 LANES_MAX = 200

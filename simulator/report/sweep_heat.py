@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
@@ -19,6 +18,7 @@ from simulator.experiments.axes import positions
 from simulator.experiments.finding import finding, limit_of
 from simulator.experiments.measures import Metric
 from simulator.experiments.sweep import Result, Row
+from simulator.record import dataclass
 from simulator.report.axes import VERMILION
 from simulator.report.sweep_curve import LOG_FROM, tick, wrapped
 from simulator.report.terminal import clean

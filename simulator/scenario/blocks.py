@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from simulator.plan import Plan
+from simulator.record import dataclass
 from simulator.scenario.resolve import Document
 from simulator.scenario.steps import word
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
+from simulator.record import dataclass
 from simulator.scenario.check_times import check_retries, check_time
 from simulator.scenario.kinds import BAD
 from simulator.scenario.report import Report

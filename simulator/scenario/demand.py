@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 from typing import Any
 
 from simulator.distributions import ZipfKey
 from simulator.plan import Accelerator, Accept, LoadKind, Plan, ServerKind
+from simulator.record import dataclass
 from simulator.scenario.blocks import mean_ns, means
 from simulator.scenario.resolve import Document
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from simulator.record import dataclass
 from simulator.scenario.problem import Mark
 
 Value = str | int | float | bool | None

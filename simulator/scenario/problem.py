@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from simulator.record import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
+from simulator.record import dataclass
 from simulator.scenario.node import Bad, Node, find, parts, place, written
 from simulator.scenario.problem import Problems, nearest
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
+
+from simulator.record import dataclass
 
 _TITLES = {
     "SIM101": "blocking call in async def",

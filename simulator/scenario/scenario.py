@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from simulator.plan import Plan
+from simulator.record import dataclass
 from simulator.scenario.check import check
 from simulator.scenario.composing import check_sweep, compose
 from simulator.scenario.kinds import BAD

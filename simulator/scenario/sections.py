@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from collections.abc import Mapping as MappingType
-from dataclasses import dataclass
 from typing import Any, Final
 
+from simulator.record import dataclass
 from simulator.scenario.kinds import BAD, Kind, Schema
 from simulator.scenario.node import Mapping, Node, Scalar, Sequence, place
 from simulator.scenario.problem import Problems, closest, nearest
