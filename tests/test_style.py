@@ -104,20 +104,23 @@ class Module:
         return ast.parse(self.text)
 
 
+MADE = re.compile(r"(?:^|/)(?:\.venv|build|__pycache__|\.\w+_cache|\.hypothesis|[^/]*\.egg-info)/")
+
+
 def tracked(*patterns: str) -> list[str]:
+    """Paths of the project's own files, without what tools made, also in a copy without git."""
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "--", *patterns]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    names = listed.stdout.splitlines()
     if listed.returncode:  # a copy without its history
-        return sorted(
-            str(path.relative_to(ROOT)) for pattern in patterns for path in ROOT.rglob(pattern)
-        )
-    return [name for name in listed.stdout.splitlines() if (ROOT / name).is_file()]
+        found = {path for pattern in patterns for path in ROOT.rglob(pattern)}
+        names = sorted(path.relative_to(ROOT).as_posix() for path in found)
+    return [name for name in names if (ROOT / name).is_file() and not MADE.search(name)]
 
 
 @cache
 def source() -> list[Module]:
-    paths = [path for path in tracked("*.py") if ".venv" not in path and "build/" not in path]
-    return [Module(path, (ROOT / path).read_text(encoding="utf-8")) for path in paths]
+    return [Module(name, (ROOT / name).read_text(encoding="utf-8")) for name in tracked("*.py")]
 
 
 def within(name: str, parts: tuple[str, ...]) -> bool:
