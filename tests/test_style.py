@@ -54,6 +54,10 @@ ARROWS: dict[str, tuple[str, ...]] = {
         "simulator.experiments", "simulator.answer", "simulator.scenario", "simulator.analysis",
         "simulator.report.format", *SEAM,
     ),
+    "simulator.calibration": (
+        "simulator.calibration", "simulator.answer", "simulator.scenario", "simulator.analysis",
+        "simulator.engines.reference", "simulator.report.format", *SEAM,
+    ),
     "simulator.report": (
         "simulator.report", "simulator.experiments", "simulator.answer", "simulator.analysis",
         *SEAM,
@@ -67,6 +71,7 @@ INVITED: dict[str, tuple[str, ...]] = {
     "simulator.scenario": ("ruamel", "numpy"),
     "simulator.report": ("numpy", "matplotlib"),
     "simulator.commands": ("typer",),
+    "simulator.calibration": ("numpy", "fastapi"),
     "cli": ("typer",),
     "simulator": ("numpy",),
 }
