@@ -9,6 +9,7 @@ from pathlib import Path
 
 from simulator.scenario.language import SCENARIO
 from simulator.scenario.node import Bad, Mapping, Node, Scalar, Sequence, place, shown
+from simulator.scenario.overheads_file import with_overheads
 from simulator.scenario.problem import Mark, Problems, closest, nearest
 from simulator.scenario.sections import Named
 from simulator.scenario.source import DEPTH_MAX, parse, read_text
@@ -26,13 +27,14 @@ _PART = re.compile(r"([^.\[\]]+)|\[([0-9]+)\]")
 
 
 def compose(text: str, path: str, overrides: SequenceType[str], problems: Problems) -> Node:
-    """The tree of a scenario, with what it extends, overrides applied, vars put in."""
+    """The tree of a scenario: what it extends, overrides, vars, a file of overheads put in."""
     root = _extended(parse(text, path, problems), Path(path), [_identity(Path(path))], problems)
     # A var that only an override has orphaned is no mistake.
     used = set(_VAR.findall(" ".join(_references(root)))) if overrides else set()
     for override in overrides:
         root = _override(root, override, problems)
-    return _Substitution(root, used, problems).apply(root)
+    root = _Substitution(root, used, problems).apply(root)
+    return with_overheads(root, Path(path), problems)
 
 
 def _extended(root: Node, path: Path, chain: list[str], problems: Problems) -> Node:

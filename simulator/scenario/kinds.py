@@ -100,12 +100,17 @@ class Matching(Text):
 
 
 class Choice(Kind):
-    """One of a few words."""
+    """One of a few words; ``file``: the pattern of a file's name, whose content stands for it."""
 
-    def __init__(self, *words: str, hints: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, *words: str, hints: Mapping[str, str] | None = None, file: str = ""
+    ) -> None:
         self.words = words
         self.hints = hints or {}
+        self.file = file
         self.expected = " or ".join(words) if len(words) < 3 else f"one of: {', '.join(words)}"
+        if file:
+            self.expected = f"{', '.join(words)} or a file such as mine.yaml"
 
     def _read(self, node: Node, path: str, problems: Problems) -> Any:
         if isinstance(node, Scalar) and node.value in self.words:
@@ -120,7 +125,10 @@ class Choice(Kind):
         return self.wrong(node, path, problems, what, hint if hint.startswith("did") else "")
 
     def schema(self) -> Schema:
-        return {"enum": list(self.words)}
+        words: Schema = {"enum": list(self.words)}
+        if not self.file:
+            return words
+        return {"anyOf": [words, {"type": "string", "pattern": self.file}]}
 
 
 class Boolean(Kind):

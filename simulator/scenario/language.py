@@ -27,6 +27,7 @@ from simulator.scenario.kinds import (
 )
 from simulator.scenario.node import Mapping, Node, Scalar, Sequence
 from simulator.scenario.outside import ACCELERATOR, CLIENT, FAULT, SERVICE
+from simulator.scenario.overheads_file import PATTERN as OVERHEADS_FILE
 from simulator.scenario.presets import OVERHEADS, POOLS, SERVERS
 from simulator.scenario.problem import Problems
 from simulator.scenario.sections import (
@@ -179,9 +180,9 @@ SERVER = Section(
     ),
     Field(
         "overheads",
-        WordOr(Choice("none", "typical"), Section(*OVERHEAD_FIELDS)),
-        "What the machinery costs: none, typical (measured on a named machine), or your "
-        "own; default none.",
+        WordOr(Choice("none", "typical", file=OVERHEADS_FILE), Section(*OVERHEAD_FIELDS)),
+        "What the machinery costs: none, typical (measured on a named machine), your own, or "
+        "the file of them that sim calibrate wrote; default none.",
         "none",
     ),
 )

@@ -1,0 +1,52 @@
+"""`server.overheads: mine.yaml`: the overheads that `sim calibrate` has measured and written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from simulator.scenario.node import Bad, Mapping, Node, Scalar
+from simulator.scenario.problem import Problems
+from simulator.scenario.source import parse, read_text
+
+SUFFIXES = (".yaml", ".yml")
+PATTERN = r"\.ya?ml$"
+"""What tells the name of a file from the words `none` and `typical`."""
+
+
+def with_overheads(root: Node, path: Path, problems: Problems) -> Node:
+    """The tree with the content of the file that `server.overheads` names in its place.
+
+    The name is relative to the scenario; in an override, to where the command is given.
+    What is wrong in that file is reported at its own lines.
+    """
+    server = root.entries.get("server") if isinstance(root, Mapping) else None
+    given = server.entries.get("overheads") if isinstance(server, Mapping) else None
+    if (
+        not isinstance(root, Mapping)
+        or not isinstance(server, Mapping)
+        or not isinstance(given, Scalar)
+        or not isinstance(given.value, str)
+        or not given.value.endswith(SUFFIXES)
+    ):
+        return root
+    overridden = given.mark.source.startswith("override ")
+    file = Path(given.value) if overridden else path.parent / given.value
+    placed = Mapping(server.mark, {**server.entries, "overheads": _read(file, given, problems)})
+    placed.key = server.key
+    return Mapping(root.mark, {**root.entries, "server": placed}, root.key)
+
+
+def _read(file: Path, given: Scalar, problems: Problems) -> Node:
+    found = Problems()
+    text = read_text(file, str(file), found)
+    if text is None:
+        reason = found.only().message.split(", expected")[0]
+        what = f"server.overheads: {given.text[:200]}: {reason}"
+        problems.add(given.mark, f"{what}, expected a file that sim calibrate wrote")
+        return Bad(given.mark, given.key)
+    node = parse(text, str(file), problems)
+    if isinstance(node, Scalar) and node.value is not None:
+        what = f"not a mapping, expected such as {{loop_before: 280us}} ({file})"
+        problems.add(node.mark, what)
+        return Bad(given.mark, given.key)
+    return node
