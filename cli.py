@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from simulator.commands import console, running, sweeping
+from simulator.commands import console, running, sizing, sweeping
 
 app = typer.Typer(
     add_completion=False,
@@ -132,6 +132,37 @@ def compare(
     """Which of two scenarios is faster, and which waits make the difference."""
     files, overrides = console.files_and_overrides(arguments)
     console.leave(running.print_comparison(files, overrides, seed=seed, as_json=as_json))
+
+
+@app.command()
+def size(
+    arguments: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FILE KEY=LO..HI... [KEY=VALUE...]",
+            help="The key that is searched, as in a sweep; one value is fixed.",
+        ),
+    ],
+    slo: Annotated[
+        list[str] | None,
+        typer.Option(metavar="GOAL", help="Such as 'p(95)<200ms'; beside the file's thresholds."),
+    ] = None,
+    limits: Annotated[
+        list[str] | None,
+        typer.Option("--max", metavar="NAME<=N", help="Such as 'connections<=97'."),
+    ] = None,
+    cost: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=PRICE", help="Of one more, where several keys are searched."),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Instead of the scenario's.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="All numbers as JSON.")] = False,
+) -> None:
+    """Find the smallest value that meets the goals, or the highest load that keeps them."""
+    question = sizing.asked(
+        arguments, slo=slo or [], limits=limits or [], cost=cost or [], seed=seed
+    )
+    console.leave(sizing.print_found(sizing.found(question), as_json=as_json))
 
 
 @app.command()

@@ -15,7 +15,8 @@ from simulator.thresholds import Threshold
 
 _HELD = Fraction(3, 2)
 """A time up to so many times that at the lowest load still holds."""
-_LOAD_KEY = re.compile(r"(^|\.)load(\[\d+\])?\.(rate|users|requests)$")
+LOAD_KEY = re.compile(r"(^|\.)load(\[\d+\])?\.(rate|users|requests)$")
+"""Keys that say how much load comes."""
 _ENOUGH = Fraction(2, 100)
 """Values as near to the best as this count as equally good."""
 
@@ -125,7 +126,7 @@ def _of_load(result: Result) -> bool:
     """Whether the one key is how many requests come: less of them is no answer."""
     if len(result.sweep.axes) != 1 or not _ordered(result):
         return False
-    return bool(_LOAD_KEY.search(result.sweep.axes[0].key))
+    return bool(LOAD_KEY.search(result.sweep.axes[0].key))
 
 
 def _along(metric: Metric, points: _Points) -> str:

@@ -262,7 +262,7 @@ def compute(sweep: Sweep, values: tuple[str, ...]) -> Row:
         scenario = loads(sweep.text, sweep.overrides(values), path=sweep.path)
         answer = simulate(scenario, seed=sweep.seed)
     except ScenarioError as error:
-        return Row(values, None, _first(error))
+        return Row(values, None, first_problem(error))
     except LimitError as error:
         return Row(values, None, str(error))
     if answer.trace.ended == "interrupted":
@@ -270,7 +270,8 @@ def compute(sweep: Sweep, values: tuple[str, ...]) -> Row:
     return Row(values, measured(answer), None)
 
 
-def _first(error: ScenarioError) -> str:
+def first_problem(error: ScenarioError) -> str:
+    """The first problem in a line, and how many more there are."""
     problem = error.problems[0]
     text = f"{problem.message}, {problem.hint}" if problem.hint else problem.message
     more = len(error.problems) - 1

@@ -1,0 +1,77 @@
+"""What ``sim size`` does: ask, search, print the answer with its proof."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from simulator.commands import console
+
+if TYPE_CHECKING:
+    from simulator.experiments.size import Found, Question, Trial
+
+
+def asked(
+    words: list[str], *, slo: list[str], limits: list[str], cost: list[str], seed: int | None
+) -> Question:
+    """The search, or exit 2 or 3 with what is wrong with it, before any run."""
+    from simulator.experiments import size
+    from simulator.scenario import ScenarioError
+
+    files, values = console.files_and_overrides(words)
+    if len(files) > 1:
+        console.usage(f"{len(files)} files, expected one: sim size FILE KEY=LO..HI")
+    try:
+        return size.question(files[0], values, slo=slo, limits=limits, prices=cost, seed=seed)
+    except ScenarioError as error:
+        console.tell(error)
+        console.leave(console.INVALID)
+    except ValueError as error:
+        console.usage(str(error))
+
+
+def found(question: Question) -> Found:
+    """What the search finds, or exit 2 or 3 where the scenario or a goal is wrong."""
+    from simulator.experiments import size
+    from simulator.scenario import ScenarioError
+
+    try:
+        return size.search(question, progress=_progress())
+    except ScenarioError as error:
+        console.tell(error)
+        console.leave(console.INVALID)
+    except ValueError as error:
+        console.usage(str(error))
+
+
+def print_found(result: Found, *, as_json: bool) -> int:
+    """Print the answer; gives back the exit code: 4 where no value meets the goals."""
+    from simulator.report import machine, size
+    from simulator.version import VERSION
+
+    scenario = result.scenario
+    seed = scenario.seed if result.question.seed is None else result.question.seed
+    if as_json:
+        document = size.as_dict(result, version=VERSION, seed=seed)
+        console.show(machine.dumps(document).decode())
+    else:
+        console.show(size.render(result, version=VERSION, seed=seed))
+    if result.interrupted:
+        return console.INTERRUPTED
+    return console.OK if result.best is not None else console.NO_ANSWER
+
+
+def _progress() -> Callable[[Trial, int], None]:
+    """Says after each trial of a long search how many values are still undecided."""
+    if not sys.stderr.isatty():
+        return lambda trial, left: None
+    began = time.monotonic()
+
+    def said(trial: Trial, left: int) -> None:
+        if time.monotonic() - began > console.PROGRESS_AFTER_S:
+            verdict = "passes" if trial.passed else "fails"
+            console.tell(f"{', '.join(trial.values)} {verdict}, {left} values undecided")
+
+    return said
