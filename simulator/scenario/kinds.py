@@ -102,9 +102,7 @@ class Matching(Text):
 class Choice(Kind):
     """One of a few words; ``file``: the pattern of a file's name, whose content stands for it."""
 
-    def __init__(
-        self, *words: str, hints: Mapping[str, str] | None = None, file: str = ""
-    ) -> None:
+    def __init__(self, *words: str, hints: Mapping[str, str] | None = None, file: str = "") -> None:
         self.words = words
         self.hints = hints or {}
         self.file = file
