@@ -58,6 +58,9 @@ ARROWS: dict[str, tuple[str, ...]] = {
         "simulator.calibration", "simulator.answer", "simulator.scenario", "simulator.analysis",
         "simulator.engines.reference", "simulator.report.format", *SEAM,
     ),
+    "simulator.calibration.served": (
+        "simulator.calibration.served", "simulator.scenario", "simulator.engines.faults", *SEAM,
+    ),
     "simulator.report": (
         "simulator.report", "simulator.experiments", "simulator.answer", "simulator.analysis",
         *SEAM,
@@ -72,9 +75,13 @@ INVITED: dict[str, tuple[str, ...]] = {
     "simulator.report": ("numpy", "matplotlib"),
     "simulator.commands": ("typer",),
     "simulator.calibration": ("numpy", "fastapi"),
+    "simulator.calibration.served": (
+        "aiohttp", "anyio", "asyncpg", "fastapi", "gunicorn", "httpx", "numpy", "psycopg",
+        "psycopg_pool", "requests", "sqlalchemy", "starlette", "uvicorn",
+    ),
     "cli": ("typer",),
     "simulator": ("numpy",),
-}
+}  # fmt: skip
 """Which libraries a part may import; the longest name counts."""
 
 PICTURES = (

@@ -1,0 +1,98 @@
+"""What the document says of a step that its plan does not hold, and how pools are used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from simulator.plan import Call, Gather, Lock, Plan, Step, ToThread, With
+from simulator.scenario.lower import Document
+
+
+def steps_as_written(document: Document, plan: Plan) -> dict[int, Document]:
+    """The step of the resolved document by ``id`` of the plan's step.
+
+    A query that takes its own connection is a ``With`` of the plan, its wait the step inside.
+    """
+    out: dict[int, Document] = {}
+    for route in plan.routes:
+        entry = document["routes"][route.name]
+        for key, steps in (("steps", route.steps), ("after", route.after)):
+            _pair(entry[key], steps, out)
+    return out
+
+
+def _pair(written: list[Document], steps: tuple[Step, ...], out: dict[int, Document]) -> None:
+    for entry, step in zip(written, steps, strict=True):
+        out[id(step)] = entry
+        if "do" in entry and isinstance(step, With):
+            _pair(entry["do"], step.steps, out)
+        elif isinstance(step, Gather):
+            for inner, branch in zip(entry["gather"], step.branches, strict=True):
+                _pair(inner, branch.steps, out)
+        elif isinstance(step, ToThread):
+            _pair(entry["to_thread"], step.steps, out)
+
+
+def all_steps(steps: tuple[Step, ...]) -> Iterator[Step]:
+    """These steps and those inside them, in the order they are written."""
+    for step in steps:
+        yield step
+        for inner in inner_steps(step):
+            yield from all_steps(inner)
+
+
+def inner_steps(step: Step) -> tuple[tuple[Step, ...], ...]:
+    """The steps inside a step."""
+    if isinstance(step, Gather):
+        return tuple(branch.steps for branch in step.branches)
+    return (step.steps,) if isinstance(step, With | ToThread) else ()
+
+
+def steps_of(plan: Plan) -> Iterator[Step]:
+    """All steps of a plan, background tasks included."""
+    for route in plan.routes:
+        yield from all_steps((*route.steps, *route.after))
+
+
+def awaited_pools(plan: Plan) -> set[int]:
+    """Pools whose connections are awaited on a loop somewhere; the others are blocking."""
+    return {step.pool for step in steps_of(plan) if isinstance(step, With) and step.frees_loop}
+
+
+def locks_rows(steps: tuple[Step, ...]) -> bool:
+    """Whether these steps, or branches of theirs, lock rows in the block around them."""
+    return any(
+        isinstance(step, Lock)
+        or (not isinstance(step, With) and any(locks_rows(inner) for inner in inner_steps(step)))
+        for step in steps
+    )
+
+
+def updated_locks(plan: Plan) -> set[int]:
+    """Locks that a transaction above read committed takes: their rows are written.
+
+    A row that is only locked makes no other transaction fail; one that was updated does.
+    """
+    return {
+        inner.lock
+        for step in steps_of(plan)
+        if isinstance(step, With) and step.serializable
+        for inner in all_steps(step.steps)
+        if isinstance(inner, Lock)
+    }
+
+
+def call_numbers(steps: tuple[Step, ...]) -> dict[int, int]:
+    """The number of each call among those of its service, by ``id``: they draw apart."""
+    numbers: dict[int, int] = {}
+    count: dict[int, int] = {}
+    for step in all_steps(steps):
+        if isinstance(step, Call):
+            numbers[id(step)] = count.get(step.service, 0)
+            count[step.service] = numbers[id(step)] + 1
+    return numbers
+
+
+def table_of(lock: str) -> str:
+    """The table whose rows a lock of this name stands for."""
+    return f"sim_lock_{lock}"
