@@ -74,6 +74,7 @@ INVITED: dict[str, tuple[str, ...]] = {
     "simulator.scenario": ("ruamel", "numpy"),
     "simulator.report": ("numpy", "matplotlib"),
     "simulator.commands": ("typer",),
+    "simulator.calibration.generator": ("numpy", "httptools"),
     "simulator.calibration": ("numpy", "fastapi"),
     "simulator.calibration.served": (
         "aiohttp", "anyio", "asyncpg", "fastapi", "gunicorn", "httpx", "numpy", "psycopg",

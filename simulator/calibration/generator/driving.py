@@ -84,22 +84,33 @@ def drive(
     CouldNotKeepUp
         It sent too late; what was measured is no measurement of the server.
     """
-    budget = budget or Budget()
-    host, family, address = _address(url, allow_remote)
-    arrival, route = workload.arrivals()
-    budget.check(plan, arrival)
-    _check_sockets(plan, len(arrival))
-    _connect(url, family, address, wait_s)
-    job = Job(
-        plan, workload.seed, workload.replication, arrival, route, host, family, address,
-        budget.requests, float(budget.rate), min(time_max_ns or budget.time_ns, budget.time_ns),
-        RAMP_NS,
-    )  # fmt: skip
+    job = _job(plan, workload, url, budget or Budget(), allow_remote, time_max_ns)
+    _connect(url, job, wait_s)
     live = live_of(plan, _run(job, begins, progress))
     problem = late(live)
     if problem:
         raise CouldNotKeepUp(problem, live)
     return live
+
+
+def _job(
+    plan: Plan,
+    workload: Workload,
+    url: str,
+    budget: Budget,
+    allow_remote: bool,
+    time_max_ns: int | None,
+) -> Job:
+    """What is to be sent, after all checks that need no network."""
+    host, family, address = _address(url, allow_remote)
+    arrival, route = workload.arrivals()
+    budget.check(plan, arrival)
+    _check_sockets(plan)
+    return Job(
+        plan, workload.seed, workload.replication, arrival, route, host, family, address,
+        budget.requests, float(budget.rate), min(time_max_ns or budget.time_ns, budget.time_ns),
+        RAMP_NS,
+    )  # fmt: skip
 
 
 def _address(url: str, allow_remote: bool) -> tuple[str, int, tuple[Any, ...]]:
@@ -120,7 +131,7 @@ def _address(url: str, allow_remote: bool) -> tuple[str, int, tuple[Any, ...]]:
     return parts.netloc, family, address
 
 
-def _check_sockets(plan: Plan, arrivals: int) -> None:
+def _check_sockets(plan: Plan) -> None:
     """Raise if this system gives a process fewer sockets than the load may need at once."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     users = sum(load.users for load in plan.loads)
@@ -132,14 +143,14 @@ def _check_sockets(plan: Plan, arrivals: int) -> None:
         )
 
 
-def _connect(url: str, family: int, address: tuple[Any, ...], wait_s: float) -> None:
+def _connect(url: str, job: Job, wait_s: float) -> None:
     """Raise unless somebody listens; a server may take ``wait_s`` to start."""
     until = time.monotonic() + wait_s
     while True:
-        with socket.socket(family, socket.SOCK_STREAM) as sock:
+        with socket.socket(job.family, socket.SOCK_STREAM) as sock:
             sock.settimeout(5.0)
             try:
-                sock.connect(address)
+                sock.connect(job.address)
                 return
             except OSError as error:
                 if time.monotonic() >= until:
