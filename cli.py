@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from simulator.commands import console, running, sizing, sweeping
+from simulator.commands import console, explaining, running, sizing, sweeping
 
 app = typer.Typer(
     add_completion=False,
@@ -256,20 +256,24 @@ def examples(
 
 @app.command()
 def explain(
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[FILE [KEY=VALUE...]]", help="A scenario, then overrides."),
+    ] = None,
     rule: Annotated[str | None, typer.Option(help="The page of a finding, such as SIM104.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Instead of the scenario's.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The same as JSON.")] = False,
 ) -> None:
-    """Explain a finding by its code; without one, list them all."""
-    from simulator.scenario import rule as rule_of
-    from simulator.scenario import rules
+    """Say why: time by cause, bounds, what a little more of each resource changes, what is next.
 
-    if rule is None:
-        for known in rules():
-            console.show(f"{known.code}  {known.title}\n")
+    Without a file: list all findings, or print the page of one.
+    """
+    if arguments and rule is not None:
+        console.usage("a scenario and --rule, expected one of them")
+    if not arguments:
+        explaining.print_rules(rule)
         return
-    try:
-        console.show(rule_of(rule).page.rstrip() + "\n")
-    except KeyError as error:
-        console.usage(str(error.args[0]))
+    console.leave(explaining.print_explanation(arguments, seed=seed, as_json=as_json))
 
 
 def main() -> None:

@@ -1,0 +1,319 @@
+"""The page and the JSON of `sim explain`: why a run is as it is."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Sequence
+from fractions import Fraction
+from typing import Any
+
+from simulator.analysis.bands import Span, Story
+from simulator.analysis.known import Known
+from simulator.experiments.explain import Change, Explanation, Next
+from simulator.experiments.measures import Measured
+from simulator.report import format
+from simulator.report.terminal import clean, load_words, server_words
+
+BAR = 20
+_WIDTH = 98
+_CHANGES_SHOWN = 12
+_SPANS_SHOWN = 12
+
+
+def render(found: Explanation, *, command: str, version: str) -> str:
+    """The page as text, ending in a newline."""
+    plan = found.scenario.plan
+    preset = found.scenario.server_preset
+    head = (clean(plan.name), server_words(plan, preset), load_words(plan), f"seed {found.seed}")
+    sections = [
+        ["explain " + "   ".join(head)],
+        ["  INTERRUPTED: this is what was found so far."] if found.interrupted else [],
+        _why(found),
+        _bands(found),
+        _laws(found),
+        _formula(found),
+        _changes(found),
+        _chain(found.chain),
+        _story(found),
+        _findings(found),
+        [f"  repeat: {clean(command)}   {version}, all runs with the same arrivals and times"],
+    ]
+    return "\n\n".join("\n".join(lines) for lines in sections if lines) + "\n"
+
+
+def _why(found: Explanation) -> list[str]:
+    bottleneck = found.answer.bottleneck
+    lines = _wrapped(f"WHY  {bottleneck.sentence}", 2, 4)
+    lines += _wrapped(bottleneck.insight, 4, 4)
+    return lines + [line for detail in bottleneck.details for line in _wrapped(detail, 4, 6)]
+
+
+def _bands(found: Explanation) -> list[str]:
+    if not found.bands:
+        return []
+    causes = found.answer.trace.causes
+    total = found.bands[0].spent_ns
+    rows = sorted((i for i, ns in enumerate(total) if ns), key=lambda i: -total[i])
+    head = ["TIME BY CAUSE, mean", *(f"{band.words}" for band in found.bands)]
+    table = [head]
+    for i in rows:
+        name = f"  {causes[i].kind}  {clean(causes[i].name.replace(':', ' ', 1))}"
+        table.append([name, *(format.duration(band.spent_ns[i]) for band in found.bands)])
+    table.append(["  all", *(format.duration(band.latency_ns) for band in found.bands)])
+    table.append(["  requests", *(str(band.requests) for band in found.bands)])
+    return _table(table)
+
+
+def _laws(found: Explanation) -> list[str]:
+    if not found.laws:
+        return []
+    table = [["BOUNDS", "slots", "work of a request", "serves at most", "asked for"]]
+    for law in found.laws[:6]:
+        asked = "–" if law.asked is None else format.percent(law.asked)
+        demand, most = format.duration(law.demand_ns), format.rate(law.most_per_s)
+        table.append([f"  {clean(law.label)}", str(law.slots), demand, most, asked])
+    lines = _table(table)
+    total = found.answer.summary.total
+    mean = total.latency.mean_exact_ns
+    if mean is not None and total.throughput is not None and total.ok == total.requests:
+        inside = total.throughput * mean / 10**9
+        lines.append(
+            f"    Little: {format.rate(total.throughput)} × {format.duration(round(mean))} = "
+            f"{format.significant(inside, digits=3)} requests inside on average"
+        )
+    return lines
+
+
+def _formula(found: Explanation) -> list[str]:
+    formula = found.formula
+    if isinstance(formula, str):
+        return _wrapped(f"FORMULA  none is exact here: {formula}.", 2, 4)
+    if formula.mean_s == float("inf"):
+        text = (
+            f"FORMULA  {formula.name}: not stable, the queue grows for as long as the load lasts."
+        )
+        return _wrapped(text, 2, 4)
+    total = found.answer.summary.total
+    parts = [_beside("mean", _seconds(formula.mean_s), total.latency.mean_ns, formula.mean_s)]
+    if formula.throughput is not None and total.throughput is not None:
+        said = Fraction(formula.throughput)
+        parts.append(f"throughput {format.rate(said)}, simulated {format.rate(total.throughput)}")
+    if formula.lost is not None and total.finished:
+        share = Fraction(total.errors, total.finished)
+        parts.append(f"refused {format.percent(formula.lost)}, simulated {format.percent(share)}")
+    return _wrapped(f"FORMULA  {formula.name}: {'; '.join(parts)}.", 2, 4)
+
+
+def _seconds(value: float) -> str:
+    return format.duration(round(value * 1e9))
+
+
+def _beside(word: str, said: str, simulated: int | None, exact_s: float) -> str:
+    if simulated is None:
+        return f"{word} {said}"
+    change = simulated / (exact_s * 1e9) - 1 if exact_s else 0.0
+    return f"{word} {said}, simulated {format.duration(simulated)} ({change:+.1%})"
+
+
+def _changes(found: Explanation) -> list[str]:
+    before = found.chain[0].measured if found.chain else None
+    if before is None or not (found.changes or found.unwaited):
+        return []
+    table = [["SENSITIVITY, one change", "mean", "", "p95", "", "errors"]]
+    table += [_change(before, change) for change in found.changes[:_CHANGES_SHOWN]]
+    lines = _table(table) if found.changes else ["  SENSITIVITY"]
+    if found.unwaited:
+        names = ", ".join(clean(label) for label in found.unwaited)
+        lines += _wrapped(f"nobody waits for {names}: more of it changes nothing.", 4, 6)
+    return lines
+
+
+def _change(before: Measured, change: Change) -> list[str]:
+    after = change.measured.total
+    mean, p95 = (
+        (before.total.mean_ns, after.mean_ns),
+        (before.total.percentile_ns(95), after.percentile_ns(95)),
+    )
+    errors = after.errors - before.total.errors
+    return [
+        f"  {clean(change.what)}",
+        *_difference(*mean),
+        *_difference(*p95),
+        f"{errors:+d}" if errors else "0",
+    ]
+
+
+def _difference(before: int | None, after: int | None) -> tuple[str, str]:
+    if before is None or after is None:
+        return format.duration(after), ""
+    if before == after:
+        return format.duration(after), "0%"
+    share = after / before - 1 if before else float("inf")
+    return format.duration(after), f"{share:+.1%}"
+
+
+def _chain(chain: Sequence[Next]) -> list[str]:
+    if not chain:
+        return []
+    lines = ["  BOTTLENECKS, each without those before it"]
+    for number, link in enumerate(chain, start=1):
+        lines += _wrapped(f"{number}  {link.sentence}", 4, 7)
+        if link.overrides:
+            lines += _wrapped(f"with {' '.join(link.overrides)}", 7, 7)
+    return lines
+
+
+def _story(found: Explanation) -> list[str]:
+    story = found.story
+    if story is None:
+        return []
+    trace, plan = found.answer.trace, found.scenario.plan
+    outcome = trace.outcomes[story.outcome].replace("_", " ").replace(":", " ", 1)
+    ended = "" if outcome == "ok" else f", {outcome}"
+    at, took = format.duration(story.arrival_ns), format.duration(story.latency_ns)
+    route = clean(plan.routes[story.route].label)
+    head = f"  THE SLOWEST  request {story.request}, {route}: arrives at {at}, takes {took}{ended}"
+    spent = [
+        f"{cause.kind} {cause.name.replace(':', ' ', 1)} {format.duration(ns)}"
+        for cause, ns in zip(trace.causes, story.spent_ns, strict=True)
+        if ns
+    ]
+    longest = sorted(story.spans, key=lambda s: s.begin_ns - s.end_ns)[:_SPANS_SHOWN]
+    shown = [span for span in story.spans if span in longest]
+    labels = [f"{span.kind}  {clean(span.label)}" for span in shown]
+    width = max(map(len, labels), default=0)
+    lines = [head]
+    for span, label in zip(shown, labels, strict=True):
+        at = format.duration(span.begin_ns)
+        took = format.duration(span.end_ns - span.begin_ns)
+        lines.append(f"    {at:>8}  {label:{width}}  {took:>8}  {_bar(span, story)}".rstrip())
+    if len(story.spans) > len(shown):
+        lines.append(f"    … and {len(story.spans) - len(shown)} shorter ones")
+    return lines + _wrapped(f"in all: {', '.join(spent)}", 4, 6)
+
+
+def _bar(span: Span, story: Story) -> str:
+    if not story.latency_ns:
+        return ""
+    first = span.begin_ns * BAR // story.latency_ns
+    length = max((span.end_ns - span.begin_ns) * BAR // story.latency_ns, 1)
+    return " " * min(first, BAR - 1) + ("░" if span.kind == "wait" else "█") * length
+
+
+def _findings(found: Explanation) -> list[str]:
+    lines = []
+    for finding in found.answer.findings:
+        lines += _wrapped(f"{finding.code}  {finding.place}  {finding.message}", 4, 13)
+        if finding.hint:
+            lines += _wrapped(finding.hint, 13, 13)
+    return ["  FINDINGS   sim explain --rule CODE has a page for each", *lines] if lines else []
+
+
+def as_dict(found: Explanation, *, version: str) -> dict[str, Any]:
+    """The same as plain data; times in seconds."""
+    trace, story = found.answer.trace, found.story
+    names = [f"{cause.kind} {cause.name}" for cause in trace.causes]
+    return {
+        "bottleneck": found.answer.bottleneck.sentence,
+        "bands": [
+            {
+                "band": band.words,
+                "requests": band.requests,
+                "latency_mean_s": band.latency_ns / 1e9,
+                "spent_mean_s": _named(names, band.spent_ns),
+            }
+            for band in found.bands
+        ],
+        "bounds": [
+            {
+                "resource": law.label,
+                "slots": law.slots,
+                "demand_s": law.demand_ns / 1e9,
+                "most_per_s": float(law.most_per_s),
+                "asked": None if law.asked is None else float(law.asked),
+            }
+            for law in found.laws
+        ],
+        "formula": _formula_dict(found.formula),
+        "sensitivity": [
+            {
+                "change": change.what,
+                "override": change.override,
+                "metrics": change.measured.total.as_json(),
+            }
+            for change in found.changes
+        ],
+        "not_waited_for": list(found.unwaited),
+        "bottlenecks": [
+            {
+                "resource": link.resource,
+                "sentence": link.sentence,
+                "overrides": list(link.overrides),
+                "metrics": link.measured.total.as_json(),
+            }
+            for link in found.chain
+        ],
+        "slowest": None if story is None else _story_dict(story, names),
+        "findings": [
+            {"code": f.code, "place": f.place, "message": f.message, "hint": f.hint}
+            for f in found.answer.findings
+        ],
+        "interrupted": found.interrupted,
+        "meta": {
+            "name": found.scenario.name,
+            "seed": found.seed,
+            "version": version,
+            "engine": "simpy",
+        },
+    }
+
+
+def _formula_dict(formula: Known | str) -> dict[str, Any]:
+    if isinstance(formula, str):
+        return {"name": None, "why_none": formula}
+    stable = formula.mean_s != float("inf")
+    return {
+        "name": formula.name,
+        "stable": stable,
+        "latency_mean_s": formula.mean_s if stable else None,
+        "throughput_per_s": formula.throughput,
+        "refused": formula.lost,
+    }
+
+
+def _story_dict(story: Story, names: Sequence[str]) -> dict[str, Any]:
+    return {
+        "request": story.request,
+        "latency_s": story.latency_ns / 1e9,
+        "spans": [
+            {
+                "kind": span.kind,
+                "resource": span.label,
+                "begin_s": span.begin_ns / 1e9,
+                "end_s": span.end_ns / 1e9,
+            }
+            for span in story.spans
+        ],
+        "spent_s": _named(names, story.spent_ns),
+    }
+
+
+def _named(names: Sequence[str], values: Iterable[int]) -> dict[str, float]:
+    return {name: ns / 1e9 for name, ns in zip(names, values, strict=True) if ns}
+
+
+def _table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows under their head, which stands out by two columns; the first column to the left."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = []
+    for row in rows:
+        cells = [f"{row[0]:{widths[0]}}"]
+        cells += [f"{cell:>{width}}" for cell, width in zip(row[1:], widths[1:], strict=True)]
+        lines.append(("  " + "  ".join(cells)).rstrip())
+    return lines
+
+
+def _wrapped(text: str, first: int, rest: int) -> list[str]:
+    return textwrap.wrap(
+        clean(text), _WIDTH, initial_indent=" " * first, subsequent_indent=" " * rest
+    )
