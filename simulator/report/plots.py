@@ -23,23 +23,12 @@ from matplotlib.ticker import (
 from simulator.analysis.bottleneck import Bottleneck
 from simulator.analysis.summary import Group, Summary
 from simulator.plan import Plan
-from simulator.report import format, series
-from simulator.report.axes import (
-    BLACK,
-    BLUE,
-    GREEN,
-    ORANGE,
-    PURPLE,
-    SKY,
-    VERMILION,
-    empty,
-    first_arrival,
-    served,
-    set_title,
-    time_unit,
-)
+from simulator.report import format, series, titles
+from simulator.report.axes import empty, set_title
+from simulator.report.colours import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION
 from simulator.report.staircase import staircase
 from simulator.report.terminal import clean
+from simulator.report.titles import first_arrival, time_unit
 from simulator.trace import Trace
 
 _LINES = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY)
@@ -94,7 +83,7 @@ def write(
 def percentiles(figure: Figure, summary: Summary) -> None:
     """Latency against percentile, the tail stretched."""
     if not summary.total.latency.count:
-        empty(figure, _unanswered(summary.total))
+        empty(figure, titles.unanswered(summary.total))
         return
     axes = figure.add_subplot()
     scale, unit = time_unit(summary.total.latency.max_ns or 0)
@@ -117,13 +106,13 @@ def percentiles(figure: Figure, summary: Summary) -> None:
     axes.set_xlabel("percentile of ok requests")
     axes.set_ylabel(f"latency ({unit})")
     _legend(axes, summary)
-    set_title(axes, _percentile_title(summary.total))
+    set_title(axes, titles.percentiles(summary.total))
 
 
 def ecdf(figure: Figure, summary: Summary) -> None:
     """The share of all requests that had their answer within a time."""
     if not summary.total.latency.count:
-        empty(figure, _unanswered(summary.total))
+        empty(figure, titles.unanswered(summary.total))
         return
     axes = figure.add_subplot()
     scale, unit = time_unit(summary.total.latency.max_ns or 0)
@@ -141,7 +130,7 @@ def ecdf(figure: Figure, summary: Summary) -> None:
     axes.set_xlabel(f"latency ({unit})")
     axes.set_ylabel("share of requests answered")
     _legend(axes, summary)
-    set_title(axes, _ecdf_title(summary.total))
+    set_title(axes, titles.ecdf(summary.total))
 
 
 def timeline(figure: Figure, trace: Trace, summary: Summary) -> None:
@@ -163,7 +152,7 @@ def timeline(figure: Figure, trace: Trace, summary: Summary) -> None:
     axes.grid(False, axis="x")
     axes.set_xlabel(f"time since the first arrival ({unit})")
     axes.set_ylabel(f"completions per {format.duration(width)}")
-    set_title(axes, _timeline_title(summary))
+    set_title(axes, titles.timeline(summary))
 
 
 def queues(figure: Figure, trace: Trace, summary: Summary) -> None:
@@ -172,12 +161,7 @@ def queues(figure: Figure, trace: Trace, summary: Summary) -> None:
     if not lines:
         empty(figure, "No request waited for any resource.")
         return
-    longest = max(lines, key=lambda line: line.peak)
-    peak = int(longest.peak)
-    who = "1 request waits" if peak == 1 else f"up to {peak} requests wait"
-    several = sum(station.label == longest.label for station in trace.stations) > 1
-    title = f"{clean(longest.label)}: {who} at once{', in all workers' if several else ''}"
-    _panels(figure, trace, summary, lines, title, VERMILION)
+    _panels(figure, trace, summary, lines, titles.queues(trace, lines), VERMILION)
 
 
 def utilisation(figure: Figure, trace: Trace, summary: Summary) -> None:
@@ -188,11 +172,7 @@ def utilisation(figure: Figure, trace: Trace, summary: Summary) -> None:
     if not lines:
         empty(figure, "No resource of limited size was used.")
         return
-    busiest = max(lines, key=lambda line: busy.get(line.label) or 0)
-    title = f"{clean(busiest.label)}: {format.percent(busy.get(busiest.label, 0))} busy"
-    if len(lines) > 1:
-        title += ", the most of all resources"
-    _panels(figure, trace, summary, lines, title, BLUE, share=True)
+    _panels(figure, trace, summary, lines, titles.utilisation(summary, lines), BLUE, share=True)
 
 
 def _panels(
@@ -227,41 +207,6 @@ def _panels(
     binned = "averaged" if share else "highest"
     note = f" ({binned} in short intervals)" if any(line.binned for line in lines) else ""
     set_title(grid[0, 0], title + note)
-
-
-def _percentile_title(total: Group) -> str:
-    p50, p95 = (total.reliable_percentile_ns(p) for p in (50, 95))
-    if p50 is None or p95 is None:
-        longest = format.duration(total.latency.max_ns)
-        return f"{total.ok} of {total.requests} requests answered, the slowest in {longest}"
-    if total.latency.min_ns == total.latency.max_ns:
-        return f"Every answer takes {format.duration(p50)}"
-    return (
-        f"Half of the requests take {format.duration(p50)} or less, "
-        f"one in 20 takes {format.duration(p95)} or more"
-    )
-
-
-def _ecdf_title(total: Group) -> str:
-    longest, half = (format.duration(total.latency.percentile_ns(p)) for p in (100, 50))
-    if total.ok < total.requests or half == longest:
-        return f"{served(total)} answered, the slowest in {longest}"
-    return f"{served(total)} answered, half of them within {half}, all within {longest}"
-
-
-def _unanswered(total: Group) -> str:
-    return f"None of {format.count(total.requests, 'request')} was answered."
-
-
-def _timeline_title(summary: Summary) -> str:
-    total = summary.total
-    title = f"{total.ok} of {total.requests} served"
-    if total.throughput:
-        title += f", {format.rate(total.throughput)} on average"
-    if summary.failures:
-        reason, count = summary.failures[0]
-        title += f"; {count} failed: {clean(reason.replace(':', ' ').replace('_', ' '))}"
-    return title
 
 
 def _coloured(summary: Summary) -> list[tuple[Group, str]]:

@@ -13,34 +13,16 @@ from matplotlib.ticker import MaxNLocator
 from simulator.analysis.bottleneck import Bottleneck
 from simulator.analysis.limits import is_burst
 from simulator.analysis.summary import Summary
-from simulator.report import format, series
-from simulator.report.axes import (
-    BLUE,
-    GREEN,
-    ORANGE,
-    SKY,
-    empty,
-    first_arrival,
-    served,
-    set_title,
-    time_unit,
-)
-from simulator.report.terminal import clean
+from simulator.report import series, titles
+from simulator.report.axes import empty, set_title
+from simulator.report.colours import BLUE, GREEN, ORANGE, SKY
+from simulator.report.titles import first_arrival, time_unit
 from simulator.trace import Trace
 
 _WAVES = (BLUE, SKY, GREEN, ORANGE)
 _WAIT = "#DDDDDD"
 _APART_MAX = 60
 """Lanes up to this number are told apart by a white line."""
-_SLOTS = {
-    "pool": "connection",
-    "threads": "thread",
-    "workers": "worker",
-    "event loop": "event loop",
-    "gil": "GIL",
-    "cores": "core",
-    "lock": "row lock",
-}
 
 
 def staircase(figure: Figure, trace: Trace, summary: Summary, bottleneck: Bottleneck) -> None:
@@ -58,10 +40,10 @@ def staircase(figure: Figure, trace: Trace, summary: Summary, bottleneck: Bottle
     )[:, 0]
     for axes, bars in zip(grid, panels, strict=True):
         _draw(axes, bars, start, scale)
-        axes.set_ylabel(_lane_name(trace, label, bars))
+        axes.set_ylabel(titles.lane_name(trace, label, bars))
     grid[0].set_xlim((window.begin_ns - start) / scale, (window.end_ns - start) / scale)
     grid[-1].set_xlabel(f"time since the first arrival ({unit})")
-    set_title(grid[0], _title(trace, summary, label, panels[-1], window))
+    set_title(grid[0], titles.staircase(trace, summary, label, panels[-1], window))
 
 
 def _panels(trace: Trace, label: str | None) -> tuple[list[series.Bars], series.Window]:
@@ -127,63 +109,3 @@ def _add_bars(
         PolyCollection(list(boxes), facecolors=faces, edgecolors="white", linewidths=0.3),
         autolim=False,
     )
-
-
-def _title(
-    trace: Trace,
-    summary: Summary,
-    label: str | None,
-    bars: series.Bars,
-    window: series.Window,
-) -> str:
-    total = summary.total
-    last = "none ends"
-    if total.last_ns is not None:
-        last = f"the last ends at {format.duration(total.last_ns)}"
-    last += _shown(trace, label, bars, window)
-    if label is None:
-        return f"{served(total)}, held up by no resource: {last}"
-    slots, verb = _slots(trace, label)
-    if bars.by == "slot" and is_burst(trace) and _even(bars):
-        return f"{slots} {verb} {served(total)} in {int(bars.wave.max()) + 1} waves: {last}"
-    holds = f" with {format.count(bars.of, 'hold')}" if bars.of != total.ok else ""
-    return f"{slots} {verb} {served(total)}{holds}: {last}"
-
-
-def _shown(trace: Trace, label: str | None, bars: series.Bars, window: series.Window) -> str:
-    """What part of the run is seen, where it is not all of it."""
-    if window.whole:
-        return ""
-    if label is None:
-        return f" (the first {len(bars.lane)} of {bars.of} shown)"
-    begin = format.duration(window.begin_ns - first_arrival(trace))
-    return f" (shown: its busiest {format.duration(window.end_ns - window.begin_ns)}, from {begin})"
-
-
-def _even(bars: series.Bars) -> bool:
-    """Whether all holds are equally long, so that they come in waves."""
-    if not len(bars.wave) or not bars.wave.any():
-        return False
-    hold = bars.end_ns - bars.begin_ns
-    return int(hold.min()) == int(hold.max())
-
-
-def _slots(trace: Trace, label: str) -> tuple[str, str]:
-    stations = [station for station in trace.stations if station.label == label]
-    noun = _SLOTS.get(stations[0].kind, "slot")
-    slots = sum(station.size for station in stations)
-    if len(stations) > 1 and stations[0].size > 1:
-        words = f"{len(stations)} × {format.count(stations[0].size, noun)}"
-    else:
-        words = format.count(slots, noun)
-    return words, "serves" if slots == 1 else "serve"
-
-
-def _lane_name(trace: Trace, label: str | None, bars: series.Bars) -> str:
-    if bars.by == "request" or label is None:
-        waited = bool((bars.begin_ns > bars.wait_ns).any())
-        return f"request{' (grey: waiting)' if waited else ''}"
-    kind = next(station.kind for station in trace.stations if station.label == label)
-    workers = sum(station.label == label for station in trace.stations)
-    name = f"{_SLOTS.get(kind, 'slot')} of {clean(label)}" if kind == "pool" else clean(label)
-    return f"{name},\nworker after worker" if workers > 1 else name

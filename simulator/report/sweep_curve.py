@@ -18,7 +18,7 @@ from simulator.experiments.finding import finding, in_order, thresholds
 from simulator.experiments.measures import Metric, metric_of
 from simulator.experiments.sweep import Result, Row
 from simulator.report import format
-from simulator.report.axes import BLUE, GREY, SKY, VERMILION
+from simulator.report.colours import BLUE, GREY, SKY, VERMILION
 from simulator.report.terminal import clean
 from simulator.thresholds import Threshold
 

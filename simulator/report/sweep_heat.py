@@ -19,7 +19,7 @@ from simulator.experiments.finding import finding, limit_of
 from simulator.experiments.measures import Metric
 from simulator.experiments.sweep import Result, Row
 from simulator.record import dataclass
-from simulator.report.axes import VERMILION
+from simulator.report.colours import VERMILION
 from simulator.report.sweep_curve import LOG_FROM, tick, wrapped
 from simulator.report.terminal import clean
 from simulator.thresholds import Threshold
