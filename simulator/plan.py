@@ -287,8 +287,11 @@ class Overheads:
     pool_hold_ns: int  # hold of a connection beyond its use, in every try of a transaction
     connect_ns: int  # opening a connection, or being refused one; CPU of the database's cores
     close_ns: int  # closing one
-    timer_ns: int  # overshoot of a sleep on the loop
+    timer_ns: int  # overshoot of a sleep on the loop, of a batch window that opens when taken
     sleep_ns: int  # overshoot of time.sleep
+    client_call_ns: (
+        int  # CPU of an HTTP client for every try of a call, before its answer and after
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,6 +91,8 @@ class Devices:
         self.station = wiring.stations("accelerator")[index]
         owner = wiring.recorder.station_owner(self.station)
         queue = None if spec.queue >= UNLIMITED else spec.queue
+        # A window that opens when taken is a timer of the process's own loop.
+        late_ns = plan.server.overheads.timer_ns if spec.window_taken and spec.wait_ns else 0
         self.model: Batcher | ContinuousBatcher
         if spec.continuous:
             self.model = ContinuousBatcher(
@@ -101,7 +103,7 @@ class Devices:
                 clock,
                 self.time,
                 spec.batch_max,
-                wait=spec.wait_ns,
+                wait=spec.wait_ns + late_ns,
                 window_taken=spec.window_taken,
                 devices=spec.count,
                 queue=queue,

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Any
 
 from simulator.distributions import ZipfKey
-from simulator.plan import Accelerator, Accept, LoadKind, Plan, ServerKind
+from simulator.plan import UNLIMITED, Accelerator, Accept, LoadKind, Plan, ServerKind
 from simulator.record import dataclass
 from simulator.scenario.blocks import mean_ns, means
 from simulator.scenario.resolve import Document
@@ -170,6 +170,8 @@ class _Demand:
         took = mean_ns(step, path, self._means)
         self._elsewhere(step, path, took)
         computed = self._computed(step, path, took)
+        if "call" in step:
+            took += computed
         if on_loop:
             free = "await" in step or ("call" in step and not step["blocking"])
             self._add("event loop", computed if free or "stream" in step else took)
@@ -207,6 +209,11 @@ class _Demand:
         if "stream" in step:
             chunks = self._means[f"{path}.stream.chunks"]
             return chunks * self._means[f"{path}.stream.cpu"]
+        if "call" in step:
+            called = next(s for s in self._plan.services if s.label == step["call"])
+            return (
+                self._plan.server.overheads.client_call_ns if called.connections < UNLIMITED else 0
+            )
         return took if "cpu" in step or "broadcast" in step else 0.0
 
     def _connection(self, step: Document, path: str, on_loop: bool, held: tuple[str, ...]) -> float:

@@ -78,7 +78,7 @@ THREAD_BYTES = "16KiB"
 
 OVERHEADS_SOURCE = (
     "measured on a 2-core Linux VM over loopback: Python 3.11.7, fastapi 0.165.0, "
-    "uvicorn 0.54.0, gunicorn 27.0.1, asyncpg 0.32.0, PostgreSQL 15.18"
+    "uvicorn 0.54.0, gunicorn 27.0.1, asyncpg 0.32.0, PostgreSQL 15.18, httpx 0.28.1"
 )
 
 OVERHEADS = {
@@ -89,7 +89,14 @@ OVERHEADS = {
     "pool_hold": ("1.2ms", "Hold of a connection beyond its use, in every try: the reset."),
     "connect": ("5.4ms", "Opening a connection, or being refused one."),
     "close": ("3.3ms", "Closing a connection."),
-    "timer": ("300us", "Overshoot of a sleep on the loop (uvloop)."),
+    "timer": (
+        "300us",
+        "Overshoot of a timer on the loop (uvloop): of a sleep, of a batch window if taken.",
+    ),
     "sleep": ("100us", "Overshoot of time.sleep."),
+    "client_call": (
+        "4ms",
+        "CPU of a service's HTTP client for a call, before its answer and after (httpx).",
+    ),
 }
 """By key: the typical value (OVERHEADS_SOURCE) and its meaning."""

@@ -131,3 +131,16 @@ def test_the_order_of_creation_does_not_matter() -> None:
     comp = run(case, Workload(case), creation_order=list(reversed(range(9))))
     assert ref.finish_ns.tolist() == comp.finish_ns.tolist()
     assert places(ref) == places(comp)
+
+
+def test_a_window_of_the_loop_is_as_late_as_its_timers() -> None:
+    """Who comes meanwhile is in the batch; a window from the arrival is another process's."""
+    for taken, expected in [(True, [16, 16, 16]), (False, [15, 15, 25])]:
+        steps = Steps()
+        gpu = accelerator(3, wait_ns=5 * MS, window_taken=taken, base_ns=10 * MS)
+        gpu = dataclasses.replace(gpu, batch_max=4)
+        made = plan(steps, steps.predict(), accelerators=(gpu,), load=burst(3), timer_ns=1 * MS)
+        workload = Workload.scripted(made, arrival=[0, 2 * MS, 5 * MS + MS // 2])
+        trace = run(made, workload)
+        invariants.check(made, trace, workload)
+        assert finished(trace) == expected

@@ -113,6 +113,7 @@ def test_the_whole_document() -> None:
                     "close",
                     "timer",
                     "sleep",
+                    "client_call",
                 )
             },
         },

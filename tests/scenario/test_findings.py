@@ -86,6 +86,11 @@ def test_acquire_without_a_timeout(pool: str, handler: str, codes: list[str]) ->
             "pool db: 200/s × 300ms / 50 = 1.2",
         ),
         ("", "  a: {handler: async def, steps: [{cpu: 5ms}]}", "event loop: 200/s × 5ms / 1 = 1"),
+        (
+            "services: {s: {time: 9ms, client: httpx}}\nserver: {overheads: {client_call: 5ms}}",
+            "  a: {handler: async def, steps: [{call: s}]}",
+            "event loop: 200/s × 5ms / 1 = 1",
+        ),
         ("", "  a: {handler: def, steps: [{block: 1s}]}", "threads: 200/s × 1s / 40 = 5"),
         (
             "server: {preset: flask, workers: 4}",

@@ -1,4 +1,5 @@
-"""The costs that all replays use: one set, the preset `overheads: typical`, never one per case.
+"""The costs that all replays use: one set, the preset `overheads: typical`, never one per case
+(but for the CPU of an HTTP client's call, which grows with its queue: ``cases.py`` has it by run).
 
 Each value stands beside what was measured, on the machine of the recorded runs. A test
 holds the preset to this table.
@@ -29,5 +30,10 @@ SOURCES = {
     "close": ("3.3ms", "… close 3.3 ms"),
     "timer": ("300us", "timers: uvloop's sleep of 20 ms +.28, of 250 ms +.49 …"),
     "sleep": ("100us", "… time.sleep +.1 ms"),
+    "client_call": (
+        "4ms",
+        "httpx, four calls one after another: 235.8 ms for services of 220, 3.9 ms each; aiohttp "
+        "takes .5",
+    ),
 }
 """By key of `server.overheads`: the value, and the measurement it comes from."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from statistics import median
@@ -29,6 +29,7 @@ class Recorded:
     service_ns: tuple[int, ...] = ()
     splits: tuple[tuple[int, ...], ...] = ((1,),)  # requests by worker, by repeat
     overhead_ns: int = 0  # of a request of a sync worker, beyond its service; where known
+    batch_ms: Figures = field(default_factory=dict)  # mean time of a batch by its size
 
 
 @cache
@@ -65,7 +66,15 @@ def _run(name: str, document: dict[str, Any]) -> Recorded:
         _ns(service if isinstance(service, list) else [service] * len(sent)),
         tuple(tuple(split) for split in splits),
         round(document.get("overhead_ms", 0) * 1e6),
+        document.get("batch_ms", {}),
     )
+
+
+def warm(run: Recorded) -> Recorded:
+    """The run with what its last repeat measured, of a server that had served before."""
+    document = json.loads((RUNS / f"{run.name}.json").read_text())
+    last = {key: values[-1] for key, values in document["spread"].items()}
+    return replace(run, measured={key: last.get(key, run.measured[key]) for key in run.measured})
 
 
 def _ns(seconds: list[float]) -> tuple[int, ...]:

@@ -17,7 +17,7 @@ from simulator.scenario import load
 from simulator.trace import NOT_FINISHED, Trace
 from simulator.workload import Workload
 from tests.truth.cases import Case
-from tests.truth.recorded import Figures, Recorded, recorded
+from tests.truth.recorded import Figures, Recorded, recorded, warm
 
 SCENARIOS = Path(__file__).parent / "scenarios"
 REPLICATIONS = 200
@@ -43,6 +43,8 @@ def replay(case: Case, replications: int = REPLICATIONS) -> Replay:
     Replication k gets the split of connections of the recorded repeat k (mod repeats).
     """
     source = recorded(case.run)
+    if case.warm:
+        source = warm(source)
     count = replications if case.chance else 1
     return Replay(case, source, tuple(_play(case, source, k) for k in range(count)))
 
@@ -89,6 +91,9 @@ def _vars(source: Recorded, split: tuple[int, ...]) -> dict[str, Any]:
         out["split"] = [*split, *[0] * (config["workers"] - len(split))]
     out |= {k: f"{config[key] * 1e3:g}ms" for k, key in _MS.items() if key in config}
     out |= {k: config[key] for k, key in _COUNTS.items() if key in config}
+    if source.batch_ms:
+        last = recorded("c10_batch8_10ms_l300").batch_ms  # it has seen all sizes
+        out["table"] = {k: f"{ms}ms" for k, ms in (last | source.batch_ms).items()}
     if "burn_ms_nominal" in config:
         out["burn"] = f"{config['burn_ms_nominal']}ms"
     kept = config.get("preconnect", True)

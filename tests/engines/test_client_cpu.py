@@ -1,0 +1,102 @@
+"""The caller's CPU of a call: when it is spent, what it holds, who pays it; literal times.
+
+Of 10 ms two build the request, five open the connection and send, three read the answer.
+"""
+
+from __future__ import annotations
+
+from simulator.plan import ServerKind
+from tests.engines.test_calls import finished, ledger, outcomes, traced, visits
+from tests.plans import MILLISECOND, Steps, bucket, burst, plan, service
+
+MS = MILLISECOND
+
+
+def test_a_call_costs_its_caller_cpu_before_its_answer_and_after() -> None:
+    """The first has woken the loop: it sends to 7 before the second is read, who sends to 14."""
+    steps = Steps()
+    api = service(steps.time(10 * MS), connections=9)
+    case = plan(steps, steps.call(), services=(api,), load=burst(2), client_call_ns=10 * MS)
+    trace = traced(case, [0, 0])
+    assert finished(trace) == [20, 27]
+    assert ledger(trace, 1) == {"wait event loop": 7, "hold framework": 10, "hold call:api": 10}
+    assert visits(trace, "service") == [(0, 7, 17), (1, 14, 24)]
+
+
+def test_it_is_spent_in_the_thread_of_a_def_handler() -> None:
+    steps = Steps(on_loop=False)
+    api = service(steps.time(10 * MS), connections=9)
+    for kind in (ServerKind.ASGI, ServerKind.SYNC):
+        case = plan(
+            steps, steps.call(), services=(api,), load=burst(2), kind=kind, client_call_ns=10 * MS
+        )
+        trace = traced(case, [0, 0])
+        assert finished(trace) == ([20, 20] if kind is ServerKind.ASGI else [20, 40])
+
+
+def test_threads_share_the_gil_for_it() -> None:
+    """Both build and send under one GIL: 14 ms for what takes each 7."""
+    steps = Steps(on_loop=False)
+    api = service(steps.time(100 * MS), connections=9)
+    case = plan(
+        steps, steps.call(), services=(api,), load=burst(2), gil=True, client_call_ns=10 * MS
+    )
+    trace = traced(case, [0, 0])
+    assert max(granted for _, granted, _ in visits(trace, "service") if granted) == 14
+
+
+def test_it_is_built_before_a_connection_is_waited_for_and_read_before_it_is_given_back() -> None:
+    steps = Steps()
+    api = service(steps.time(10 * MS), connections=1)
+    case = plan(steps, steps.call(), services=(api,), load=burst(2), client_call_ns=10 * MS)
+    trace = traced(case, [0, 0])
+    assert finished(trace) == [20, 38]
+    assert visits(trace, "client") == [(0, 2, 20), (1, 20, 38)]
+    assert ledger(trace, 1)["wait client:api"] == 11
+
+
+def test_who_times_out_while_it_sends_has_sent_nothing() -> None:
+    steps = Steps()
+    api = service(steps.time(10 * MS), connections=1)
+    call = steps.call(timeout=3 * MS)
+    case = plan(steps, call, services=(api,), load=burst(1), client_call_ns=10 * MS)
+    trace = traced(case, [0])
+    assert (finished(trace), outcomes(trace)) == ([7], ["call_timeout:api"])
+    assert visits(trace, "service") == []
+
+
+def test_who_times_out_while_it_builds_waits_for_no_connection() -> None:
+    steps = Steps()
+    api = service(steps.time(10 * MS), connections=1)
+    call = steps.call(timeout=1 * MS)
+    case = plan(steps, call, services=(api,), load=burst(1), client_call_ns=10 * MS)
+    trace = traced(case, [0])
+    assert (finished(trace), outcomes(trace)) == ([2], ["call_timeout:api"])
+    assert visits(trace, "client") == []
+
+
+def test_an_answer_in_time_is_read_after_it() -> None:
+    steps = Steps()
+    api = service(steps.time(10 * MS), connections=9)
+    call = steps.call(timeout=17 * MS)
+    case = plan(steps, call, services=(api,), load=burst(1), client_call_ns=10 * MS)
+    assert (finished(traced(case, [0])), outcomes(traced(case, [0]))) == ([20], ["ok"])
+
+
+def test_a_refusal_is_read_and_a_retry_pays_again() -> None:
+    """The second is refused at 17 ms, reads that, waits 100, and pays for its second try."""
+    steps = Steps()
+    api = service(steps.time(0), connections=9, limits=(bucket(10, waits=False),))
+    call = steps.call(backoff=(100 * MS,))
+    case = plan(steps, call, services=(api,), load=burst(2), client_call_ns=10 * MS)
+    trace = traced(case, [0, 0])
+    assert outcomes(trace) == ["ok", "ok"]
+    assert finished(trace) == [10, 130]
+    assert ledger(trace, 1)["hold framework"] == 20
+
+
+def test_without_an_http_client_a_call_costs_its_caller_nothing() -> None:
+    steps = Steps()
+    api = service(steps.time(10 * MS))
+    case = plan(steps, steps.call(), services=(api,), load=burst(1), client_call_ns=10 * MS)
+    assert finished(traced(case, [0])) == [10]
