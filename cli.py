@@ -25,6 +25,7 @@ app = typer.Typer(
     help="Predict when each request finishes, where it waited and what limits the whole.",
 )
 
+SEED = {"min": 0, "max": 2**31 - 1}  # as in a scenario, so that what -o writes can be run again
 Arguments = Annotated[
     list[str],
     typer.Argument(
@@ -37,7 +38,7 @@ Arguments = Annotated[
 @app.command()
 def run(
     arguments: Arguments,
-    seed: Annotated[int | None, typer.Option(min=0, help="Instead of the scenario's.")] = None,
+    seed: Annotated[int | None, typer.Option(**SEED, help="Instead of the scenario's.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The same numbers as JSON.")] = False,
     out: Annotated[
         Path | None,
@@ -64,8 +65,8 @@ def run(
     if trace is not None and len(files) > 1:
         console.usage("--trace writes one file, expected one scenario")
     codes = []
-    for file in files:
-        answer = running.simulated(running.loaded(file, overrides), seed)
+    for file, scenario in zip(files, running.all_loaded(files, overrides), strict=True):
+        answer = running.simulated(scenario, seed)
         command = running.repeat("run", [file, *overrides], seed)
         folder = running.folder_of(out, file, files)
         running.print_answer(answer, command=command, seed=seed, as_json=as_json, out=folder)
@@ -96,7 +97,7 @@ def sweep(
     jobs: Annotated[
         int | None, typer.Option(min=1, help="Processes; default: one per processor.")
     ] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Instead of the scenario's.")] = None,
+    seed: Annotated[int | None, typer.Option(**SEED, help="Instead of the scenario's.")] = None,
     metric: Annotated[
         str | None, typer.Option(help="What is found and drawn, such as latency.p99.")
     ] = None,
@@ -126,7 +127,7 @@ def compare(
             "itself with the overrides.",
         ),
     ],
-    seed: Annotated[int | None, typer.Option(min=0, help="Instead of the first's.")] = None,
+    seed: Annotated[int | None, typer.Option(**SEED, help="Instead of the first's.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The same numbers as JSON.")] = False,
 ) -> None:
     """Which of two scenarios is faster, and which waits make the difference."""
@@ -155,7 +156,7 @@ def size(
         list[str] | None,
         typer.Option(metavar="KEY=PRICE", help="Of one more, where several keys are searched."),
     ] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Instead of the scenario's.")] = None,
+    seed: Annotated[int | None, typer.Option(**SEED, help="Instead of the scenario's.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="All numbers as JSON.")] = False,
 ) -> None:
     """Find the smallest value that meets the goals, or the highest load that keeps them."""

@@ -240,6 +240,44 @@ def test_ctrl_c_prints_what_is_done_and_exits_130(tmp_path: Path) -> None:
     assert "Traceback" not in result.err
 
 
+def test_all_files_are_read_before_one_is_run(sim: Sim, burst: Path, tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text(BURST.replace("time: 1s", "time: 1"))
+    result = sim("run", str(burst), str(wrong), str(tmp_path / "missing.yaml"))
+    assert (result.code, result.out) == (3, "")
+    assert "1 has no unit" in result.err and "missing.yaml: error: cannot be read" in result.err
+
+
+def test_an_override_without_a_value_is_no_file(sim: Sim, burst: Path) -> None:
+    result = sim("run", str(burst), "pools.db.size")
+    assert (result.code, result.out) == (2, "")
+    assert result.err == (
+        "error: pools.db.size is no file, expected one, or KEY=VALUE such as pools.db.size=100\n"
+    )
+
+
+def test_a_seed_that_no_scenario_could_have_is_refused(sim: Sim, burst: Path) -> None:
+    assert sim("run", str(burst), "--seed", str(2**31)).code == 2
+    assert sim("run", str(burst), "--seed", str(2**31 - 1)).code == 0
+
+
+@pytest.mark.parametrize("extra", ["", "server: {limit_concurrency: 1}"])
+def test_users_whose_answers_take_no_time_would_never_end(
+    sim: Sim, tmp_path: Path, extra: str
+) -> None:
+    path = tmp_path / "endless.yaml"
+    steps = "{await: 1s}" if extra else "{await: 0s}"
+    path.write_text(
+        f"load: {{users: 3, for: 10s}}\n{extra}\n"
+        f"routes: {{a: {{handler: async def, steps: [{steps}]}}}}\n"
+    )
+    result = sim("run", str(path))
+    assert (result.code, result.out) == (3, "")
+    assert "a user asks more than 1000 times at 0 ns (ASKED_PER_INSTANT_MAX)" in result.err
+    ends = sim("run", str(path), "load={users: 3, requests: 5000}", "--json")
+    assert (ends.code, json.loads(ends.out)["metrics"]["requests"]) == (0, 5000)
+
+
 def test_a_closed_pipe_ends_quietly() -> None:
     read, write = os.pipe()
     os.close(read)

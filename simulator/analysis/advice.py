@@ -1,4 +1,7 @@
-"""The one override to try next; it never makes worse what the plan can show."""
+"""What to try next: one override, or two that help only together.
+
+It never makes worse what the plan can show.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ from collections.abc import Callable, Iterator
 from fractions import Fraction
 
 from simulator.analysis.advice_outside import longer_timeout, more_devices, other_limit
+from simulator.analysis.bounds import largest_bound
+from simulator.analysis.ceiling import Ceiling, as_case
 from simulator.analysis.closed import closed_bound
 from simulator.analysis.faults import met
 from simulator.analysis.insight import Case, largest_pool, variant
@@ -36,6 +41,7 @@ from simulator.analysis.routes import (
 from simulator.distributions import Constant, Distribution, Exponential, Lognormal, Pareto
 from simulator.engines.contract import CLIENT_TIMEOUT, NOT_STARTED, hold_query
 from simulator.plan import (
+    NEVER,
     UNLIMITED,
     Accept,
     Cpu,
@@ -51,14 +57,54 @@ from simulator.report import format
 from simulator.units import exact_duration
 
 
-def override(case: Case) -> str | None:
-    """The ``KEY=VALUE`` to try on the same file; None if no key of the file helps."""
+def overrides(case: Case, beside: Ceiling | None = None) -> tuple[str, ...]:
+    """The ``KEY=VALUE`` to try on the same file; empty if no key of the file helps.
+
+    ``beside``: what would limit at once if there were more of this case's resource.
+    """
     rule = _OVERRIDES.get(case.kind)
-    found = _shed(case) or (rule(case) if rule else None)
-    if found is None:
-        return None
-    path, _, value = found.partition("=")
-    return case.keys.override(path, value)
+    found = _shed(case)
+    if found is not None:
+        tried: tuple[str | None, ...] = (found,)
+    elif beside is not None:
+        tried = _both(case, beside)
+    else:
+        tried = (rule(case) if rule else None,)
+    spelled = [case.keys.override(*one.split("=", 1)) for one in tried if one is not None]
+    known = tuple(one for one in spelled if one is not None)
+    return known if len(known) == len(tried) else ()
+
+
+def _both(case: Case, beside: Ceiling) -> tuple[str | None, ...]:
+    """What helps two resources that are equally short: more of both, or less work for both."""
+    other = as_case(case, beside)
+    if beside.kind == "gil":
+        return (_more_workers(other),)
+    if beside.kind == "lock":
+        return (_shorten_the_lock(other),)
+    if case.kind == "threads" and other.pool is not None:
+        return _threads_and_connections(case, other.pool)
+    if beside.kind == "service":
+        index = next(i for i, s in enumerate(case.plan.services) if other.label.endswith(s.label))
+        stream = case.plan.streams[case.plan.services[index].time]
+        value = shorter(stream.distribution, 2)
+        return (value and f"{stream.name}={value}",)
+    if beside.bound is None:
+        return (None,)
+    computing = beside.kind in ("cores", "event loop", "gil")
+    steps = [step for step in _all_steps(case) if not computing or isinstance(step, Cpu)]
+    return (_shorten(case, steps),)
+
+
+def _threads_and_connections(case: Case, pool: Pool) -> tuple[str | None, ...]:
+    """As many more threads as the pool can have more connections; else shorter queries."""
+    threads, now = case.plan.server.threads, connections_of(pool)
+    wanted = min(enough(threads, _utilisation(case)), peak_demand(case.trace, "threads"))
+    wanted = min(wanted, threads + connections_left(case.plan, pool) - now)
+    if wanted <= threads:
+        return (_shorten(case, _inside(case, pool)),)
+    size = now + wanted - threads - pool.overflow
+    return (f"server.threads={wanted}", f"pools.{pool.label}.size={size}")
 
 
 def _shed(case: Case) -> str | None:
@@ -132,10 +178,24 @@ def _free_the_loop(case: Case) -> str | None:
     blocking = [step for step in outside_threads(route.steps) if stops_the_loop(step)]
     fits = workers_allowed(case.plan, case.plan.server.workers) == case.plan.server.workers
     if isinstance(blocking[0], With) and fits:
+        if not _copes(case, case.plan.pools[blocking[0].pool]):
+            return _more_workers(case)
         return f"pools.{case.plan.pools[blocking[0].pool].label}.driver=async"
     if not fits or any(async_only(step) for step in every_step(route.steps)):
         return _more_workers(case)
     return f"routes.{route.name}.handler=def"
+
+
+def _copes(case: Case, pool: Pool) -> bool:
+    """Whether a pool that a frozen loop has protected serves all of them within its timeout."""
+    bound = largest_bound(case.plan, case.trace, f"pool {pool.label}")
+    if pool.acquire_timeout_ns >= NEVER or bound is None:
+        return True
+    asked = offered(case.trace, bound)
+    if asked is not None:
+        return asked < 1
+    waves = pool.acquire_timeout_ns // bound.work_mean_ns + 1
+    return bound.visits <= waves * connections_of(pool)
 
 
 def _more_connections(case: Case) -> str | None:

@@ -7,8 +7,9 @@ from fractions import Fraction
 
 import numpy as np
 
-from simulator.analysis.advice import override
+from simulator.analysis.advice import overrides
 from simulator.analysis.bounds import Bound, largest_bound
+from simulator.analysis.ceiling import Ceiling, ceiling
 from simulator.analysis.closed import ClosedBound, closed_bound
 from simulator.analysis.devices import accelerator_of
 from simulator.analysis.exact import exact_sum
@@ -26,6 +27,7 @@ from simulator.report import format
 from simulator.trace import Trace
 
 _STUCK_SHOWN = 4
+_MORE = {"event loop": "loops", "pool": "connections", "gil": "processes", "service": "slots"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,7 @@ class Bottleneck:
     sentence: str
     insight: str
     override: str | None  # "pools.db.size=100"; None where no key of the file helps
+    override_with: str | None  # a second one, where one alone would not help
     details: tuple[str, ...]  # who holds what in a deadlock; a wait elsewhere that it causes
 
 
@@ -182,8 +185,10 @@ def _shadow(trace: Trace, summary: Summary, bound: Bound) -> tuple[str, ...]:
 
 
 def _conclude(case: Case, sentence: str, details: tuple[str, ...] = ()) -> Bottleneck:
-    bound, tried = case.bound, override(case)
-    details += _room(case, tried) + (fault_lines(case) if case.kind != "fault" else ())
+    bound, beside = case.bound, ceiling(case)
+    tried, also, *_ = (*overrides(case, beside), None, None)
+    details += _beside(case, beside) + _room(case, tried)
+    details += fault_lines(case) if case.kind != "fault" else ()
     return Bottleneck(
         kind=case.kind,
         resource=case.label or None,
@@ -193,8 +198,23 @@ def _conclude(case: Case, sentence: str, details: tuple[str, ...] = ()) -> Bottl
         sentence=sentence,
         insight=insight(case),
         override=tried,
+        override_with=also,
         details=details,
     )
+
+
+def _beside(case: Case, found: Ceiling | None) -> tuple[str, ...]:
+    """A line with what keeps more of this resource alone from helping."""
+    if found is None:
+        return ()
+    more = _MORE.get(case.kind, case.kind)
+    if found.bound is None:
+        if found.kind == "gil":
+            return ("it computes all the time: more threads would take turns at the GIL.",)
+        return (f"its holders wait for {found.label}: more {more} would wait there, too.",)
+    needs, it = ("need", "them") if found.label == "cores" else ("needs", "it")
+    length = format.duration(found.bound.bound_ns)
+    return (f"{found.label} {needs} {length} as well: more {more} alone would wait for {it}.",)
 
 
 def _room(case: Case, tried: str | None) -> tuple[str, ...]:

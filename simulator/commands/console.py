@@ -65,6 +65,11 @@ def files_and_overrides(arguments: list[str]) -> tuple[list[str], list[str]]:
     files = [word for word in arguments if word not in overrides]
     if not files:
         usage("no scenario file given, only overrides: sim run FILE KEY=VALUE")
+    for word in files:
+        if not word:
+            usage("a file without a name, expected a scenario file")
+        if not word.endswith((".yaml", ".yml", ".json")) and not os.path.exists(word):
+            usage(f"{word} is no file, expected one, or KEY=VALUE such as pools.db.size=100")
     return files, overrides
 
 

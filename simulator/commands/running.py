@@ -27,6 +27,21 @@ def loaded(file: str, overrides: list[str]) -> Scenario:
         console.leave(console.INVALID)
 
 
+def all_loaded(files: list[str], overrides: list[str]) -> list[Scenario]:
+    """The scenarios of all files, or exit 3 with the errors of all, before any is run."""
+    from simulator.scenario import ScenarioError, load
+
+    scenarios = []
+    for file in files:
+        try:
+            scenarios.append(load(file, overrides))
+        except ScenarioError as error:
+            console.tell(error)
+    if len(scenarios) < len(files):
+        console.leave(console.INVALID)
+    return scenarios
+
+
 def simulated(scenario: Scenario, seed: int | None) -> Answer:
     """The answer of a scenario, or exit 3 where it exceeds a limit."""
     from simulator.answer import simulate

@@ -39,6 +39,8 @@ REQUESTS_MAX = 10_000_000
 """Requests in one run."""
 EVENTS_PER_INSTANT_MAX = 50_000_000
 """Events at one instant; more is a livelock."""
+ASKED_PER_INSTANT_MAX = 1_000
+"""How often one user of an endless load may ask at one instant; more never ends."""
 TIME_MAX_NS = 2**61
 """The furthest instant that a run may reach, about 73 years."""
 
@@ -110,7 +112,20 @@ class EngineError(Exception):
 def limit_requests(requests: int) -> None:
     """Raise ``LimitError`` if these are too many requests for one run."""
     if requests > REQUESTS_MAX:
-        raise LimitError(f"{requests} requests, more than REQUESTS_MAX = {REQUESTS_MAX}")
+        raise LimitError(
+            f"{requests} requests, more than REQUESTS_MAX = {REQUESTS_MAX}; "
+            "lower the rate, the users, the time or the count"
+        )
+
+
+def limit_asked(asked: int, now_ns: int) -> None:
+    """Raise ``LimitError`` if a user who has asked so often at one instant would never end."""
+    if asked > ASKED_PER_INSTANT_MAX:
+        raise LimitError(
+            f"a user asks more than {ASKED_PER_INSTANT_MAX} times at {now_ns} ns "
+            "(ASKED_PER_INSTANT_MAX): the answers, or refusals, take no time, and nobody thinks; "
+            "give the load a think, the client a latency or the steps a time"
+        )
 
 
 class Engine(Protocol):

@@ -19,7 +19,7 @@ from simulator.engines.servers import Servers
 from simulator.engines.steps import StepRunner
 from simulator.engines.task import Task
 from simulator.engines.wiring import Wiring
-from simulator.plan import NEVER, NO_STREAM, Plan
+from simulator.plan import NEVER, NO_STREAM, UNLIMITED, Plan
 from simulator.trace import Trace
 from simulator.workload import Workload
 
@@ -155,12 +155,17 @@ class _Run:
         """Ask, wait for the answer, think, ask again, until all requests of the load are sent."""
         load = self.plan.loads[number]
         pause = starts_ns
+        last_ns, asked = -1, 0
         while True:
             yield self.clock.at(pause, self.recorder.arrival_key(index))
             if self.clock.now >= load.until_ns or self.sent[number] == load.count:
                 return
             self.sent[number] += 1
             contract.limit_requests(self.recorder.arrived + 1)
+            asked = asked + 1 if self.clock.now == last_ns else 1
+            last_ns = self.clock.now
+            if load.count == UNLIMITED:
+                contract.limit_asked(asked, last_ns)
             if self.recorder.arrived % PROGRESS_EVERY == 0:
                 self.progress(self.recorder.arrived)
             task = self.recorder.task(index, self.workload.route(number, index))

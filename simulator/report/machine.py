@@ -61,6 +61,7 @@ def as_dict(
             "sentence": bottleneck.sentence,
             "insight": bottleneck.insight,
             "next": bottleneck.override,
+            "next_with": bottleneck.override_with,
             "details": list(bottleneck.details),
         },
         "thresholds": [_threshold(result) for result in threshold_results],

@@ -269,7 +269,10 @@ def _bottleneck(found: Bottleneck, command: str) -> list[str]:
     lines = _wrapped(f"  BOTTLENECK  {head}")
     lines += [line for text in rest for line in _wrapped(f"    {text}")]
     if found.override:
-        lines.append(f"    next: {clean(with_override(command, found.override))}")
+        command = with_override(command, found.override)
+        if found.override_with:
+            command = with_override(command, found.override_with)
+        lines.append(f"    next: {clean(command)}")
     return lines
 
 

@@ -58,7 +58,11 @@ def _extended(root: Node, path: Path, chain: list[str], problems: Problems) -> N
         return Bad(root.mark)
     below = _base(base, node, problems)
     below = _extended(below, base, [*chain, _identity(base)], problems)
-    return below if isinstance(below, Bad) else _merged(below, rest)
+    if not isinstance(below, Mapping):
+        if not isinstance(below, Bad):
+            problems.add(node.mark, f"extends: {node.text[:200]} has no keys, expected a scenario")
+        return Bad(root.mark)
+    return _merged(below, rest)
 
 
 def _base(path: Path, node: Scalar, problems: Problems) -> Node:
@@ -98,6 +102,9 @@ def _override(root: Node, override: str, problems: Problems) -> Node:
         problems.add(mark, "not KEY=VALUE, expected such as pools.db.size=100")
         return root
     path: list[str | int] = [int(index) if index else part for part, index in _PART.findall(key)]
+    if path[0] == "extends":
+        problems.add(mark, "extends: can't be overridden, expected it in the file")
+        return root
     if len(path) > DEPTH_MAX:
         problems.add(mark, f"deeper than {DEPTH_MAX} levels (DEPTH_MAX), expected fewer")
         return root
@@ -123,7 +130,7 @@ def check_sweep(root: Node, problems: Problems) -> None:
         path: list[str | int] = [int(i) if i else part for part, i in _PART.findall(key)]
         if not _KEY.fullmatch(key) or len(path) > DEPTH_MAX:
             problems.add(mark, f"sweep: {key[:40]!r} is not a key, expected such as pools.db.size")
-        elif path[0] not in SCENARIO.fields or path[0] == "sweep":
+        elif path[0] not in SCENARIO.fields or path[0] in ("sweep", "extends"):
             what = f"sweep: unknown section '{str(path[0])[:40]}'"
             problems.add(mark, what, nearest(str(path[0]), SCENARIO.fields))
         else:
@@ -176,7 +183,9 @@ def _put(
         return node
     child = entries.get(part, Mapping(mark, {}, mark))
     entries[part] = _put(child, rest, [*done, part], value, mark, problems)
-    return Mapping(node.mark, entries, node.key)
+    if isinstance(node, Mapping):
+        return Mapping(node.mark, entries, node.key)
+    return Mapping(mark, entries, mark)
 
 
 def _is_named(part: str | int) -> bool:

@@ -238,6 +238,11 @@ class _NotYaml(Exception):
         self.column: int = at.column + 1 if at else 1
         what = getattr(error, "problem", None) or getattr(error, "context", None) or "unreadable"
         hint = ", indent with spaces" if "'\\t'" in what else ""
+        # A quote or a bracket that is never closed is found where the text ends.
+        begun = getattr(error, "context_mark", None)
+        context = getattr(error, "context", None)
+        if context and begun and begun.line + 1 < self.line:
+            hint += f", {context} that begins in line {begun.line + 1}"
         super().__init__(f"not valid YAML: {what}{hint}")
 
 

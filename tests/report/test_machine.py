@@ -83,6 +83,7 @@ def test_the_whole_document() -> None:
                 "run at once."
             ),
             "next": "pools.db.size=4",
+            "next_with": None,
             "details": [],
         },
         "thresholds": [
