@@ -65,7 +65,8 @@ def test_override_with_an_equals_sign_in_its_value() -> None:
         ("routes.get_user.steps.time=1s", "routes.get_user.steps is a list, expected an index "
          "such as routes.get_user.steps[0]"),
         ("pools[0]=1", "pools is not a list, expected a key"),
-        ("pools.db.size.x=3", "pools.db.size: a mapping, expected a whole number such as 50 or 10k"),
+        ("pools.db.size.x=3", "pools.db.size: a mapping, expected a whole number such "
+         "as 50 or 10k"),
         ("extends=a.yaml", "extends: can't be overridden, expected it in the file"),
         ("seed={", "not valid YAML: expected the node content, but found '<stream end>', "
          "put the value in quotes"),
