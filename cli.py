@@ -52,6 +52,9 @@ def run(
         Path | None,
         typer.Option(metavar="FILE.json", help="Write the holds for chrome://tracing, Perfetto."),
     ] = None,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE.html", help="Write a report to be shared.")
+    ] = None,
     no_thresholds: Annotated[
         bool, typer.Option("--no-thresholds", help="Report thresholds, but exit 0.")
     ] = False,
@@ -62,8 +65,9 @@ def run(
     files, overrides = console.files_and_overrides(arguments)
     if (out or plot) and len({Path(file).stem for file in files}) < len(files):
         console.usage("two files of one name would write to one folder, run them one by one")
-    if trace is not None and len(files) > 1:
-        console.usage("--trace writes one file, expected one scenario")
+    for option, path in (("--trace", trace), ("--report", report)):
+        if path is not None and len(files) > 1:
+            console.usage(f"{option} writes one file, expected one scenario")
     codes = []
     for file, scenario in zip(files, running.all_loaded(files, overrides), strict=True):
         answer = running.simulated(scenario, seed)
@@ -75,6 +79,8 @@ def run(
             running.draw(answer, pictures, plot_format)
         if trace is not None:
             running.write_trace(answer, trace)
+        if report is not None:
+            running.write_report(answer, report, command=command, seed=seed)
         codes.append(running.exit_code(answer, thresholds=not no_thresholds))
         if codes[-1] == console.INTERRUPTED:
             break

@@ -105,6 +105,26 @@ def draw(answer: Answer, folder: Path, plot_format: str) -> None:
         plots.write(folder, *results, format=plot_format)
 
 
+def write_report(answer: Answer, path: Path, *, command: str, seed: int | None) -> None:
+    """Write the report of a run: one HTML file."""
+    from simulator.report import html
+    from simulator.scenario import dumps
+    from simulator.version import VERSION
+
+    scenario = answer.scenario
+    used = scenario.seed if seed is None else seed
+    page = html.render(
+        answer,
+        command=command,
+        version=VERSION,
+        seed=used,
+        source=scenario.text,
+        resolved=dumps(scenario.document | {"seed": used}),
+    )
+    with console.writing(path):
+        path.write_text(page, encoding="utf-8")
+
+
 def write_trace(answer: Answer, path: Path) -> None:
     """Write the holds of a run for chrome://tracing; says what was left out, if anything."""
     from simulator.report import chrome

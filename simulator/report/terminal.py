@@ -137,12 +137,16 @@ def _one_load(load: Load) -> str:
 
 
 def _ending(summary: Summary) -> list[str]:
-    if summary.ended not in _ENDED:
-        return []
+    words = ended_words(summary)
+    return ["", f"  {words}"] if words else []
+
+
+def ended_words(summary: Summary) -> str:
+    """How the run ended, where it did not end by itself; else the empty text."""
     total = summary.total
-    if summary.ended == "drained" and not total.in_flight:
-        return []
-    return ["", f"  {_ENDED[summary.ended]} {total.finished} of {total.requests} have an outcome."]
+    if summary.ended not in _ENDED or (summary.ended == "drained" and not total.in_flight):
+        return ""
+    return f"{_ENDED[summary.ended]} {total.finished} of {total.requests} have an outcome."
 
 
 def _requests(summary: Summary) -> list[str]:

@@ -38,6 +38,7 @@ class Scenario:
     thresholds: tuple[Threshold, ...]
     sweep: Document  # key -> values; what `sim sweep` varies, no part of a run
     root: Node = field(repr=False, compare=False)
+    text: str = field(repr=False, compare=False)  # as it was written, before any override
 
     def place(self, path: str) -> str:
         """``file:line:col`` of a dotted path such as ``routes.a.steps[0]``.
@@ -127,6 +128,7 @@ def loads(text: str, overrides: Sequence[str] = (), *, path: str = "<text>") -> 
         thresholds=_thresholds(document),
         sweep=sweep,
         root=root,
+        text=text,
     )
 
 

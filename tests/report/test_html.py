@@ -1,0 +1,136 @@
+"""The HTML report: whole, small, the same for the same run, and only our own code runs in it."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, Sim
+
+HOSTILE = """\
+name: "<script>alert(1)</script>"
+description: "</title><img src=x onerror=alert(2)> & {{ 7 * 7 }}"
+load: {requests: 30, at: once}
+pools: {db: {size: 2}}
+routes:
+  read:
+    path: 'GET /<script>'
+    handler: async def
+    steps: [{query: db, time: 1s}]
+# </pre><img src=x onerror=alert(3)> </script><b>
+thresholds: {latency: ['p(95)<1s']}
+"""
+
+
+class Elements(HTMLParser):
+    """Tags with their attributes, and the texts of scripts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.scripts: list[str] = []
+        self._in_script = False
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag == "script":
+            self.scripts.append("")
+            self._in_script = True
+
+    def handle_endtag(self, tag: str) -> None:
+        self._in_script = self._in_script and tag != "script"
+
+    def handle_data(self, data: str) -> None:
+        if self._in_script:
+            self.scripts[-1] += data
+
+
+def report(sim: Sim, folder: Path, scenario: str | Path, *overrides: str) -> str:
+    path = folder / "report.html"
+    result = sim("run", str(scenario), *overrides, "--no-thresholds", "--report", str(path))
+    assert result.code in (0, 4), result.err
+    return path.read_text(encoding="utf-8")
+
+
+def parsed(text: str) -> Elements:
+    out = Elements()
+    out.feed(text)
+    return out
+
+
+def test_what_a_person_wrote_stays_text(sim: Sim, tmp_path: Path) -> None:
+    path = tmp_path / "hostile.yaml"
+    path.write_text(HOSTILE)
+    text = report(sim, tmp_path, path)
+    elements = parsed(text)
+    assert len(elements.scripts) == 3
+    assert "img" not in {tag for tag, _ in elements.tags}
+    assert not [a for _, attributes in elements.tags for a in attributes if a.startswith("on")]
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
+    assert "{{ 7 * 7 }}" in text and "49" not in re.findall(r"<p>(.*?)</p>", text)[0]
+    data = json.loads(elements.scripts[0])
+    assert data["percentiles"]["lines"][0]["label"] == "GET /<script>"
+
+
+def test_an_unescaped_text_would_be_found() -> None:
+    assert "img" in {tag for tag, _ in parsed("<p><img src=x onerror=alert(2)></p>").tags}
+
+
+@pytest.mark.parametrize(
+    "config", ["1000req", "listing-inference", "retry-storm", "websocket-broadcast", "3users-async"]
+)
+def test_it_is_small_and_asks_for_nothing(sim: Sim, tmp_path: Path, config: str) -> None:
+    text = report(sim, tmp_path, f"configs/{config}.yaml")
+    assert len(text.encode()) < 500_000
+    elements = parsed(text)
+    named = [
+        v for _, attributes in elements.tags for k, v in attributes.items() if k in ("src", "href")
+    ]
+    assert [value for value in named if value and not value.startswith("#L")] == []
+    policy = next(a["content"] for tag, a in elements.tags if a.get("http-equiv"))
+    assert policy and policy.startswith("default-src 'none'")
+    assert "Permission is hereby granted" in text  # uPlot's licence goes with it
+
+
+def test_the_data_are_those_of_the_run(sim: Sim, tmp_path: Path) -> None:
+    data = json.loads(parsed(report(sim, tmp_path, "configs/1000req.yaml")).scripts[0])
+    assert set(data) == {"percentiles", "timeline", "queues", "utilisation", "staircase"}
+    queue = data["queues"]
+    (line,) = queue["lines"]
+    assert dict(zip(queue["x"], line["y"], strict=True))[0.0] == 950
+    assert dict(zip(queue["x"], line["y"], strict=True))[50.0] == 450
+    assert sum(data["timeline"]["lines"][0]["y"]) == 1000
+    stairs = data["staircase"]
+    holds = [box for box in stairs["boxes"] if box[4] >= 0]
+    # 20 waves of 50, each a twentieth of the way across.
+    assert [box[:4] for box in holds] == [
+        [50 * wave, 50 * wave + 49, 500 * wave, 500 * (wave + 1)] for wave in range(20)
+    ]
+    latency = data["percentiles"]["lines"][0]["y"]
+    assert latency[0] == 5 and max(y for y in latency if y is not None) == 100
+
+
+def test_the_same_run_has_the_same_bytes(sim: Sim, tmp_path: Path) -> None:
+    assert len({report(sim, tmp_path, "configs/listing-inference.yaml") for _ in range(2)}) == 1
+
+
+def test_findings_point_at_their_lines(sim: Sim, tmp_path: Path) -> None:
+    text = report(sim, tmp_path, "configs/1000req.yaml")
+    assert '<a href="#L7">line 7</a>' in text
+    assert '<span id="L7" class="marked">' in text
+
+
+def test_one_scenario_and_a_place_to_write(sim: Sim, tmp_path: Path) -> None:
+    both = sim("run", "configs/1000req.yaml", "configs/same-row.yaml", "--report", "x.html")
+    assert both.code == 2 and "--report writes one file, expected one scenario" in both.err
+    nowhere = sim("run", "configs/1000req.yaml", "--report", str(tmp_path / "no" / "x.html"))
+    assert nowhere.code == 2 and "can't write" in nowhere.err
+
+
+def test_the_assets_are_in_the_package() -> None:
+    listed = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    assert '"simulator.report" = ["assets/*"]' in listed
