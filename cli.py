@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from simulator.commands import console, explaining, running, sizing, sweeping
+from simulator.commands import console, explaining, running, sizing, starting, sweeping
 
 app = typer.Typer(
     add_completion=False,
@@ -178,18 +178,16 @@ def init(
     out: Annotated[
         Path | None, typer.Option("-o", "--out", metavar="FILE", help="Write it there.")
     ] = None,
+    from_app: Annotated[
+        str | None,
+        typer.Option(metavar="MODULE:APP", help="From a FastAPI app, which is imported."),
+    ] = None,
 ) -> None:
-    """Begin a scenario of your own from a commented template."""
-    from simulator.scenario import templates
-
-    known = templates()
-    if template not in known:
-        console.usage(f"no template called '{template}', expected one of: {', '.join(known)}")
-    text = known[template].read_text(encoding="utf-8")
+    """Begin a scenario of your own from a commented template, or from your FastAPI app."""
+    text = starting.text_of(template, from_app)
     if out is None:
         console.show(text)
-        others = ", ".join(name for name in known if name != template)
-        console.tell(f"\nsim init {template} -o my.yaml writes it; also: {others}")
+        console.tell(f"\n{starting.hint(template, from_app)}")
         return
     try:
         with out.open("x", encoding="utf-8") as file:

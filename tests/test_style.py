@@ -69,6 +69,7 @@ ARROWS: dict[str, tuple[str, ...]] = {
 """Which parts of the project a part may import; commands and the command line may all."""
 
 INVITED: dict[str, tuple[str, ...]] = {
+    "simulator.scenario.from_app": ("fastapi",),
     "simulator.report.html": ("numpy", "jinja2", "markupsafe"),
     "models": ("simpy",),
     "simulator.engines": ("simpy", "numpy"),
