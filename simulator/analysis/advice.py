@@ -113,16 +113,18 @@ def _shed(case: Case) -> str | None:
     Seven tenths of it: what is let in waits unevenly.
     """
     server, failures = case.plan.server, case.summary.failures
-    timed_out = bool(failures) and failures[0][0] == case.trace.outcomes[CLIENT_TIMEOUT]
+    late = (case.trace.outcomes[CLIENT_TIMEOUT], case.label.replace("service ", "call_timeout:"))
+    timed_out = bool(failures) and failures[0][0] in late
     bounded = server.kind is not ServerKind.ASGI or server.limit_concurrency < UNLIMITED
     if not timed_out or bounded or case.plan.client.kept_connections or case.bound is None:
         return None
     if case.summary.total.errors * 2 <= case.summary.total.finished:
         return None
-    limit = (timely(case.plan, case.bound) or 0) * 7 // 10
+    limit = (timely(case.plan, case.bound, case.label) or 0) * 7 // 10
     # Where the requests alone are too many, without their retries, more capacity helps more.
     enough_of_it = (offered(case.trace, case.bound) or 1) < 1
-    return f"server.limit_concurrency={limit}" if enough_of_it and limit > case.bound.size else None
+    room = limit * processes(case.plan) > case.bound.size
+    return f"server.limit_concurrency={limit}" if enough_of_it and room else None
 
 
 def _utilisation(case: Case) -> Fraction | None:

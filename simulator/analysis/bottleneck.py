@@ -16,7 +16,15 @@ from simulator.analysis.exact import exact_sum
 from simulator.analysis.faults import fault_words, met
 from simulator.analysis.insight import Case, insight
 from simulator.analysis.keys import Keys
-from simulator.analysis.limits import SHORT, asked_in, is_burst, offered, processes, timely
+from simulator.analysis.limits import (
+    SHORT,
+    asked_in,
+    is_burst,
+    offered,
+    patience_ns,
+    processes,
+    timely,
+)
 from simulator.analysis.mishaps import fault_lines, mishap
 from simulator.analysis.resources import held_ns, select
 from simulator.analysis.summary import Summary
@@ -221,9 +229,12 @@ def _room(case: Case, tried: str | None) -> tuple[str, ...]:
     """What the override comes to, where its value alone could mislead."""
     key, _, value = (tried or "").partition("=")
     if key.endswith("limit_concurrency") and case.bound:
-        most, timeout = timely(case.plan, case.bound), case.plan.client.timeout_ns
+        most = timely(case.plan, case.bound, case.label)
+        timeout = patience_ns(case.plan, case.label)
+        whose = "clients'" if timeout == case.plan.client.timeout_ns else "calls'"
+        each = " in each worker" if processes(case.plan) > 1 else ""
         return (
-            f"no more than {most} at once can be answered within the clients' "
+            f"no more than {most} at once{each} can be answered within the {whose} "
             f"{format.duration(timeout)}; the rest is work that nobody waits for.",
         )
     pool = case.pool
@@ -235,6 +246,9 @@ def _room(case: Case, tried: str | None) -> tuple[str, ...]:
 
 def _place(plan: Plan, label: str, size: int) -> str:
     shared = ("workers", "cores", "lock ", "database ", "service ", "accelerator ")
+    keys = next((lock.keys for lock in plan.locks if label == f"lock {lock.label}"), 1)
+    if keys > 1:
+        return f"{label}, the busiest of {keys} rows"
     if processes(plan) > 1 and not label.startswith(shared):
         return f"{label}, {size} in each of {processes(plan)} workers"
     return label

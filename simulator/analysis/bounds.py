@@ -9,6 +9,7 @@ import numpy as np
 from simulator.analysis.devices import accelerator_of, device_time
 from simulator.analysis.exact import exact_sum, rounded
 from simulator.analysis.resources import select, waited_ns
+from simulator.analysis.routes import calls_of
 from simulator.arrays import IntArray
 from simulator.engines.contract import IN_FLIGHT
 from simulator.plan import UNLIMITED, Plan
@@ -30,6 +31,7 @@ class Bound:
     bound_ns: int
     waited_ns: int
     served: int  # visits that brought this work
+    first_tries: Fraction  # share of its visits that no retry has brought
 
 
 def largest_bound(
@@ -56,26 +58,32 @@ def station_bound(plan: Plan | None, trace: Trace, station: int) -> Bound | None
     """Σ work / size of one station in one process; None if it had no work.
 
     Work left behind, after the last request has its answer, does not count: no answer
-    waits for it. An accelerator's work is the time of its devices, not that of the places.
+    waits for it. An accelerator's work is the time of its devices, not that of the places;
+    that of rows to lock is the time for which the busiest of them is held.
     """
     visits = select(trace.visits, trace.visits.station == station)
     granted = (visits.granted_ns != NOT_GRANTED) & (visits.request >= 0)
     served = select(visits, granted)
+    kind, label = trace.stations[station].kind, trace.stations[station].label
+    if kind == "lock":
+        served = _of_busiest_row(served)
     until_ns = _last_answer_ns(trace)
-    spec = accelerator_of(plan, trace.stations[station].label) if plan else None
+    spec = accelerator_of(plan, label) if plan else None
     if spec is not None:
         work = device_time(spec, served).within_ns(0, until_ns)
     else:
         work = np.minimum(served.work_ns, np.maximum(until_ns - served.granted_ns, 0))
     # Many turns of a loop compute nothing; they are not among the visits that count.
     count = int((work > 0).sum()) if spec is None else len(served)
-    if trace.stations[station].kind in _SHARED_IN_PIECES:
+    if kind in _SHARED_IN_PIECES:
         work = _by_request(served, work)
     work = work[work > 0]
     if not len(work):
         return None
     size = trace.stations[station].size if spec is None else spec.count
     total_ns = exact_sum(work)
+    if kind == "lock":
+        size, total_ns = 1, min(total_ns, covered_ns(served.granted_ns, served.released_ns))
     return Bound(
         station=station,
         visits=len(work),
@@ -85,7 +93,43 @@ def station_bound(plan: Plan | None, trace: Trace, station: int) -> Bound | None
         bound_ns=rounded(Fraction(total_ns, size)),
         waited_ns=exact_sum(waited_ns(visits)),
         served=count,
+        first_tries=first_tries(plan, trace, label) if plan else Fraction(1),
     )
+
+
+def first_tries(plan: Plan, trace: Trace, label: str) -> Fraction:
+    """The share of the visits to all stations of a label that no retry has brought.
+
+    Of calls of a service as many as its callers' steps make; of others as many as there are
+    attempts of requests.
+    """
+    kind, _, name = label.rpartition(" ")
+    index = next((i for i, s in enumerate(plan.services) if s.label == name), -1)
+    if kind not in ("service", "rate limit", "client") or index < 0:
+        return Fraction(len(trace), max(len(trace.attempts), len(trace), 1))
+    calls = np.asarray([calls_of(route, index) for route in plan.routes], dtype=np.int64)
+    once = int(calls[trace.route].sum())
+    at = np.asarray([station.label == label for station in trace.stations])
+    came = int((at[trace.visits.station] & (trace.visits.request >= 0)).sum())
+    return Fraction(once, max(came, once, 1))
+
+
+def covered_ns(begin: IntArray, end: IntArray) -> int:
+    """How long at least one of these intervals was open."""
+    order = np.argsort(begin, kind="stable")
+    ends = np.maximum.accumulate(end[order])
+    before = np.append(begin[order][:1], ends[:-1])
+    return exact_sum(np.maximum(ends - np.maximum(begin[order], before), 0))
+
+
+def _of_busiest_row(visits: Visits) -> Visits:
+    """The visits to the row, a slot of its lock, that was held for longest."""
+    if not len(visits):
+        return visits
+    rows, index = np.unique(visits.slot, return_inverse=True)
+    held = np.zeros(len(rows), dtype=np.int64)
+    np.add.at(held, index, visits.work_ns)
+    return select(visits, visits.slot == rows[int(held.argmax())])
 
 
 def _by_request(visits: Visits, work: IntArray) -> IntArray:

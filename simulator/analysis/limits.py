@@ -10,6 +10,7 @@ import numpy as np
 from simulator.analysis.bounds import Bound
 from simulator.analysis.exact import exact_sum
 from simulator.analysis.resources import select, steps_of, value_at
+from simulator.analysis.routes import call_timeout_ns
 from simulator.plan import NEVER, UNLIMITED, Plan, Pool, ServerKind
 from simulator.trace import NOT_GRANTED, Trace
 
@@ -53,23 +54,24 @@ def offered(trace: Trace, bound: Bound) -> Fraction | None:
     at = trace.visits.station == bound.station
     unserved = int((at & (trace.visits.granted_ns == NOT_GRANTED)).sum())
     asked = Fraction(bound.bound_ns * (bound.served + unserved), bound.served)
-    return asked / span_ns * Fraction(len(trace), max(len(trace.attempts), len(trace)))
+    return asked / span_ns * bound.first_tries
 
 
 def asked_in(trace: Trace, bound: Bound, start_ns: int, end_ns: int) -> Fraction | None:
     """Utilisation that the load asks of a station between two instants, such as of a fault.
 
-    Who came in vain would have brought the mean work of those that began there meanwhile.
+    Who arrived meanwhile would have brought as many visits as others, each with the mean work
+    of those that began there meanwhile; retries are left out.
     """
     visits = select(trace.visits, trace.visits.station == bound.station)
     end_ns = min(end_ns, int(trace.arrival_ns.max()))
-    came = int(((visits.queued_ns >= start_ns) & (visits.queued_ns < end_ns)).sum())
+    arrived = (trace.arrival_ns >= start_ns) & (trace.arrival_ns < end_ns)
+    came = Fraction(int(arrived.sum()) * len(visits), max(len(trace), 1))
     began = (visits.granted_ns >= start_ns) & (visits.granted_ns < end_ns)
     if not came or not began.any() or is_burst(trace):
         return None
     work = Fraction(exact_sum(visits.work_ns[began]), int(began.sum()))
-    once = Fraction(len(trace), max(len(trace.attempts), len(trace)))
-    return came * work * once / (bound.size * (end_ns - start_ns))
+    return came * work * bound.first_tries / (bound.size * (end_ns - start_ns))
 
 
 def enough(slots: int, utilisation: Fraction | None) -> int:
@@ -119,11 +121,20 @@ def workers_allowed(plan: Plan, wanted: int) -> int:
     return wanted
 
 
-def timely(plan: Plan, bound: Bound) -> int | None:
-    """The most requests at once in a process that can be answered before clients time out."""
-    if plan.client.timeout_ns >= NEVER or not bound.work_mean_ns:
+def timely(plan: Plan, bound: Bound, label: str) -> int | None:
+    """The most requests at once in a process that can be answered before their callers leave."""
+    patience = patience_ns(plan, label)
+    if patience >= NEVER or not bound.work_mean_ns:
         return None
-    return bound.size * plan.client.timeout_ns // bound.work_mean_ns
+    shared = label.startswith(("service ", "accelerator ", "database "))
+    sharers = processes(plan) if shared else 1
+    return bound.size * patience // bound.work_mean_ns // sharers
+
+
+def patience_ns(plan: Plan, label: str) -> int:
+    """How long a caller of this resource waits for it: the client, or a call of a service."""
+    service = next((i for i, s in enumerate(plan.services) if label == f"service {s.label}"), -1)
+    return min(plan.client.timeout_ns, call_timeout_ns(plan, service))
 
 
 def only_threads(plan: Plan) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from simulator.plan import (
+    NEVER,
     Broadcast,
     Call,
     Gather,
@@ -44,6 +45,19 @@ def outside_threads(steps: tuple[Step, ...]) -> Iterator[Step]:
         elif isinstance(step, Gather):
             for branch in step.branches:
                 yield from outside_threads(branch.steps)
+
+
+def calls_of(route: Route, service: int) -> int:
+    """How many calls of a service one request makes, without retries."""
+    steps = every_step((*route.steps, *route.after))
+    return sum(isinstance(step, Call) and step.service == service for step in steps)
+
+
+def call_timeout_ns(plan: Plan, service: int) -> int:
+    """The shortest timeout of the calls of a service; NEVER where none has one."""
+    steps = (step for route in plan.routes for step in every_step(route.steps))
+    calls = (s for s in steps if isinstance(s, Call) and s.service == service)
+    return min((call.timeout_ns for call in calls), default=NEVER)
 
 
 def streams(route: Route) -> bool:
