@@ -21,6 +21,7 @@ from simulator.analysis.limits import (
     connections_left,
     connections_of,
     enough,
+    gave_up_at_once,
     is_burst,
     offered,
     only_threads,
@@ -205,11 +206,12 @@ def _more_connections(case: Case) -> str | None:
     if pool is None:
         return None
     now = connections_of(pool)
-    wanted = enough(now, _utilisation(case))
+    wanted, most = enough(now, _utilisation(case)), peak_demand(case.trace, case.label)
+    most += gave_up_at_once(case.trace, case.label)
     if case.timed_out and is_burst(case.trace) and case.bound and case.bound.work_mean_ns:
         waves = pool.acquire_timeout_ns // case.bound.work_mean_ns + 1
-        wanted = max(-(-peak_demand(case.trace, case.label) // waves), now + 1)
-    wanted = min(wanted, peak_demand(case.trace, case.label), connections_left(case.plan, pool))
+        wanted = max(-(-most // waves), now + 1)
+    wanted = min(wanted, most, connections_left(case.plan, pool))
     if only_threads(case.plan):
         threads = case.plan.server.threads
         wanted = min(wanted, 1 if case.plan.server.kind is ServerKind.SYNC else threads)

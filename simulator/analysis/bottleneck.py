@@ -35,6 +35,7 @@ from simulator.report import format
 from simulator.trace import Trace
 
 _STUCK_SHOWN = 4
+_REFUSALS = ("pool_timeout:", "too_many_connections:", "not_started")
 _MORE = {"event loop": "loops", "pool": "connections", "gil": "processes", "service": "slots"}
 
 
@@ -71,9 +72,11 @@ def bottleneck(plan: Plan, trace: Trace, summary: Summary, keys: Keys | None = N
     if summary.total.errors * 2 > summary.total.finished:
         return _failing(case)
     bound = _largest(plan, trace, summary)
-    if bound is None or _nothing_limits(case, bound):
-        return _nothing(case, bound)
-    return _limited(case, bound)
+    if bound is not None and not _nothing_limits(case, bound):
+        return _limited(case, bound)
+    # Who gave up at once, or was refused, waited for nothing and was short of it all the same.
+    refused = bool(summary.failures) and summary.failures[0][0].startswith(_REFUSALS)
+    return _failing(case) if refused else _nothing(case, bound)
 
 
 def _largest(plan: Plan, trace: Trace, summary: Summary) -> Bound | None:
@@ -265,9 +268,9 @@ def _product(bound: Bound, kind: str) -> str:
 def _nothing_limits(case: Case, bound: Bound) -> bool:
     trace, summary = case.trace, case.summary
     closed = closed_bound(case.plan, summary, bound)
-    if closed is not None and summary.total.throughput is not None:
-        return summary.total.throughput >= closed.asked * Fraction(95, 100)
     waited = sum(row.share for row in summary.breakdown if row.kind == "wait")
+    if closed is not None and summary.total.throughput is not None:
+        return not waited or summary.total.throughput >= closed.asked * Fraction(95, 100)
     asked = offered(trace, bound)
     spec = accelerator_of(case.plan, trace.stations[bound.station].label)
     if spec is not None and spec.continuous and asked is not None:
@@ -275,7 +278,8 @@ def _nothing_limits(case: Case, bound: Bound) -> bool:
     # In a burst a slot is busy as long as its request lasts, however many slots there are.
     if asked is None:
         return waited < 0.01
-    return waited < 0.1 and asked < SHORT and bound.bound_ns <= 0.9 * summary.run_ns
+    below = asked < SHORT or (asked < 1 and not waited)
+    return waited < 0.1 and below and bound.bound_ns <= 0.9 * summary.run_ns
 
 
 def _nothing(case: Case, bound: Bound | None) -> Bottleneck:
@@ -302,7 +306,7 @@ def _nothing(case: Case, bound: Bound | None) -> Bottleneck:
     else:
         mean = format.duration(latency.mean_ns)
         sentence = f"nothing: each request takes its own time, {mean} on average."
-    return _conclude(case, sentence)
+    return _conclude(case, sentence, _failed_line(case, sentence))
 
 
 def _failing(case: Case) -> Bottleneck:

@@ -47,6 +47,7 @@ _INSIGHTS = {
     "pool": (
         "async lets {waiting} wait at once{each}; it does not let more than {queries} run at once."
     ),
+    "pool, just enough": "nobody has waited for a connection yet: there are just enough.",
     "pool of threads": "{waiting} wait at once{each} for {slots}.",
     "pool behind threads": (
         "{threads} threads share {slots}: {spare} of them can only wait for one, "
@@ -212,6 +213,8 @@ def _pool_variant(case: Case) -> str:
         return "pool behind threads" if failed or timeout >= NEVER else "pool guarded by threads"
     if processes(case.plan) > 1 and idle_beside_a_queue(case.trace, case.label):
         return "pool per worker"
+    if not requests_waiting(case.trace, case.label):
+        return "pool, just enough"
     return "pool of threads" if threaded else "pool"
 
 

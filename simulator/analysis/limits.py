@@ -41,6 +41,18 @@ def peak_demand(trace: Trace, label: str) -> int:
     return max(peaks)
 
 
+def gave_up_at_once(trace: Trace, label: str) -> int:
+    """Most visits of one process that would not wait at all: they are in no queue."""
+    visits = trace.visits
+    gone = (visits.granted_ns == NOT_GRANTED) & (visits.released_ns == visits.queued_ns)
+    counts = [
+        int((gone & (visits.station == i)).sum())
+        for i, station in enumerate(trace.stations)
+        if station.label == label
+    ]
+    return max(counts, default=0)
+
+
 def offered(trace: Trace, bound: Bound) -> Fraction | None:
     """Utilisation that the load asks of a station, 1 and more is overload; None for a burst.
 

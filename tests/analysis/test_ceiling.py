@@ -150,3 +150,23 @@ def test_a_database_that_has_no_connections_left_wants_shorter_queries() -> None
     text = THREADS_AND_POOL.replace("size: 50", "size: 50, database: pg")
     found = answer(text + "databases: {pg: {max_connections: 50, reserved: 0}}\n").bottleneck
     assert (found.override, found.override_with) == ("routes.read.steps[0].time=2.5s", None)
+
+
+def test_who_would_not_wait_at_all_was_short_of_connections_all_the_same() -> None:
+    text = "load: {requests: 10, at: once}\npools: {db: {size: 5, acquire_timeout: 0s}}\n"
+    text += "routes: {read: {handler: async def, steps: [{query: db, time: 5s}]}}\n"
+    found = answer(text).bottleneck
+    assert found.sentence == "pool db (5) and its 0s timeout: 5 of 10 gave up."
+    assert found.override == "pools.db.size=10"
+    assert answer(text, found.override).summary.total.errors == 0
+
+
+def test_a_pool_for_which_nobody_waits_is_just_enough() -> None:
+    text = "load: {requests: 10, rate: 1/s, arrivals: constant}\npools: {db: {size: 5}}\n"
+    text += "routes: {read: {handler: async def, steps: [{query: db, time: 5s}]}}\n"
+    found = answer(text).bottleneck
+    assert found.insight == "nobody has waited for a connection yet: there are just enough."
+    spare = answer(text, "pools.db.size=6").bottleneck
+    assert spare.sentence == "nothing: each request takes its own 5s."
+    users = text.replace("requests: 10, rate: 1/s, arrivals: constant", "users: 5, for: 60s")
+    assert answer(users).bottleneck.kind == "nothing"

@@ -53,10 +53,11 @@ def test_a_call_that_takes_just_its_timeout_succeeds() -> None:
     assert (found.summary.total.ok, codes(found, "SIM125")) == (100, [])
 
 
-def test_a_resource_that_is_blamed_is_never_made_smaller() -> None:
+def test_a_resource_that_nobody_has_waited_for_is_not_blamed() -> None:
     text = HOPELESS.replace("timeout: 200ms", "timeout: 900ms").replace("20/s", "30/s")
     found = run(text).bottleneck
-    assert (found.resource, found.override) == ("service pay", None)
+    assert found.sentence == "nothing: each request takes its own 300ms."
+    assert found.override == "load.rate=60/s"
 
 
 DEVICES = """\
