@@ -38,6 +38,13 @@ Arguments = Annotated[
 @app.command()
 def run(
     arguments: Arguments,
+    number: Annotated[
+        str,
+        typer.Option("-n", metavar="N|auto", help="Independent runs; auto: as many as it takes."),
+    ] = "1",
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Processes for -n; default: one per processor.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(**SEED, help="Instead of the scenario's.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The same numbers as JSON.")] = False,
     out: Annotated[
@@ -68,12 +75,18 @@ def run(
     for option, path in (("--trace", trace), ("--report", report)):
         if path is not None and len(files) > 1:
             console.usage(f"{option} writes one file, expected one scenario")
+    wanted = 1 if number == "1" else running.replications(number)
     codes = []
     for file, scenario in zip(files, running.all_loaded(files, overrides), strict=True):
         answer = running.simulated(scenario, seed)
-        command = running.repeat("run", [file, *overrides], seed)
+        several = None
+        if wanted != 1 and answer.trace.ended != "interrupted":
+            several = running.replicated(answer, overrides, seed=seed, number=wanted, jobs=jobs)
+        command = running.repeat("run", [file, *overrides], seed, number)
         folder = running.folder_of(out, file, files)
-        running.print_answer(answer, command=command, seed=seed, as_json=as_json, out=folder)
+        running.print_answer(
+            answer, several, command=command, seed=seed, as_json=as_json, out=folder
+        )
         pictures = running.folder_of(plot, file, files)
         if pictures is not None:
             running.draw(answer, pictures, plot_format)
@@ -81,7 +94,7 @@ def run(
             running.write_trace(answer, trace)
         if report is not None:
             running.write_report(answer, report, command=command, seed=seed)
-        codes.append(running.exit_code(answer, thresholds=not no_thresholds))
+        codes.append(running.exit_code(answer, several, thresholds=not no_thresholds))
         if codes[-1] == console.INTERRUPTED:
             break
     console.leave(max(codes))

@@ -8,10 +8,12 @@ from simulator.analysis.bottleneck import Bottleneck, bottleneck
 from simulator.analysis.findings import run_findings
 from simulator.analysis.keys import Keys
 from simulator.analysis.summary import Summary, summarize
+from simulator.analysis.trust import Trust, one_run
 from simulator.analysis.verdicts import ThresholdResult, evaluate
+from simulator.analysis.warmup import Warmup, warmup
 from simulator.engines import reference
 from simulator.record import dataclass
-from simulator.scenario import Finding, Scenario, findings
+from simulator.scenario import Finding, Scenario, findings, not_stable
 from simulator.trace import Trace
 from simulator.workload import Workload
 
@@ -22,10 +24,12 @@ class Answer:
 
     scenario: Scenario
     trace: Trace
-    summary: Summary
-    bottleneck: Bottleneck
+    summary: Summary  # without the warm-up
+    bottleneck: Bottleneck  # of the whole run
     thresholds: tuple[ThresholdResult, ...]
     findings: tuple[Finding, ...]  # of the text and of the run, by code
+    warmup: Warmup
+    trust: Trust
 
     @property
     def passed(self) -> bool:
@@ -37,6 +41,7 @@ def simulate(
     scenario: Scenario,
     *,
     seed: int | None = None,
+    replication: int = 0,
     progress: Callable[[int], None] = lambda arrived: None,
 ) -> Answer:
     """Run a scenario once and say what happened.
@@ -47,6 +52,8 @@ def simulate(
         Of ``simulator.scenario.load`` or ``loads``.
     seed : int, optional
         Instead of the scenario's own.
+    replication : int, default 0
+        Which of the independent repetitions of this seed.
     progress : callable
         Called now and then with the number of requests that have arrived.
 
@@ -56,20 +63,26 @@ def simulate(
         The run reached a named limit.
     """
     plan = scenario.plan
-    trace = reference.run(plan, Workload(plan, seed=seed), progress=progress)
-    summary = summarize(plan, trace)
+    workload = Workload(plan, seed=seed, replication=replication)
+    trace = reference.run(plan, workload, progress=progress)
+    settled = warmup(plan, trace)
+    whole = summarize(plan, trace)
+    summary = summarize(plan, trace, since_ns=settled.until_ns) if settled.requests else whole
+    run = one_run(plan, trace, settled, random=workload.drew, not_stable=not_stable(scenario))
     keys = Keys(scenario.key, scenario.load_paths, scenario.is_written)
     of_the_run = tuple(
         Finding(found.code, "warning", found.message, scenario.place(found.path), "")
-        for found in run_findings(plan, trace, summary)
+        for found in run_findings(plan, trace, summary, settled)
     )
     return Answer(
         scenario=scenario,
         trace=trace,
         summary=summary,
-        bottleneck=bottleneck(plan, trace, summary, keys),
-        thresholds=evaluate(scenario.thresholds, summary),
+        bottleneck=bottleneck(plan, trace, whole, keys),
+        thresholds=evaluate(scenario.thresholds, summary, run.of_threshold),
         findings=tuple(
             sorted((*findings(scenario), *of_the_run), key=lambda finding: finding.code)
         ),
+        warmup=settled,
+        trust=run.trust,
     )

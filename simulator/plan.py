@@ -25,6 +25,9 @@ NO_DATABASE = -1
 NO_STREAM = -1
 """The stream index of something that is not drawn."""
 
+WARMUP_AUTO = -1
+"""The warm-up that the run itself is to show."""
+
 
 class ServerKind(IntEnum):
     """Which server model runs the handlers."""
@@ -465,6 +468,7 @@ class Plan:
     routes: tuple[Route, ...]
     loads: tuple[Load, ...]
     drain_ns: int  # how long after the last `until_ns` in-flight work may end
+    warmup_ns: int  # requests that arrive earlier do not count; WARMUP_AUTO: the run says when
     streams: tuple[TimeStream, ...]
     causes: tuple[Cause, ...]
     outcomes: tuple[str, ...]

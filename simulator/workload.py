@@ -43,6 +43,7 @@ class Workload:
     def __init__(self, plan: Plan, *, seed: int | None = None, replication: int = 0) -> None:
         self.seed = plan.seed if seed is None else seed
         self.replication = replication
+        self.drew = False  # whether anything was left to chance so far
         self._plan = plan
         self._times: dict[tuple[int, int, int], _Column] = {}
         self._decisions: dict[str, _Column] = {}
@@ -149,7 +150,11 @@ class Workload:
         return _Drawn(self._generator(name), distribution)
 
     def _generator(self, name: str) -> Callable[[int], np.random.Generator]:
-        return lambda block: _block_generator(self.seed, self.replication, name, block)
+        def generator(block: int) -> np.random.Generator:
+            self.drew = True
+            return _block_generator(self.seed, self.replication, name, block)
+
+        return generator
 
     def _load_arrivals(self, i: int, load: Load) -> IntArray:
         if load.kind is LoadKind.BURST:

@@ -271,6 +271,7 @@ def of_parts(**parts: Any) -> Plan:
         "routes": (),
         "loads": (),
         "drain_ns": NEVER,
+        "warmup_ns": 0,
         "streams": (),
         "causes": (),
         "outcomes": (),
@@ -295,6 +296,7 @@ def plan(
     gil: bool = False,
     accept: Accept = Accept.ROUND_ROBIN,
     drain_ns: int = NEVER,
+    warmup_ns: int = 0,
     **overheads: int,
 ) -> Plan:
     """A plan of one route with these steps."""
@@ -313,6 +315,7 @@ def plan(
         routes=(Route("GET /", "route", on_loop, steps, (), NEVER, 0),),
         loads=load if isinstance(load, tuple) else (load,),
         drain_ns=drain_ns,
+        warmup_ns=warmup_ns,
         streams=tuple(written.streams),
     )
 

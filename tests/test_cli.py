@@ -55,7 +55,7 @@ def test_json_has_the_same_numbers_as_the_page(sim: Sim) -> None:
         "latency_max_s": 100.0,
     }
     assert set(document) == {
-        "metrics", "routes", "failures", "breakdown", "resources", "bottleneck",
+        "metrics", "routes", "intervals", "failures", "breakdown", "resources", "bottleneck",
         "thresholds", "findings", "meta",
     }  # fmt: skip
     assert document["meta"]["seed"] == 0

@@ -75,6 +75,7 @@ INVITED: dict[str, tuple[str, ...]] = {
     "simulator.engines": ("simpy", "numpy"),
     "simulator.scenario": ("ruamel", "numpy"),
     "simulator.report": ("numpy", "matplotlib"),
+    "simulator.analysis": ("numpy", "scipy"),
     "simulator.commands": ("typer",),
     "simulator.calibration.generator": ("numpy", "httptools"),
     "simulator.calibration": ("numpy", "fastapi"),

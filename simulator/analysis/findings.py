@@ -12,6 +12,7 @@ from simulator.analysis.exact import exact_sum, nearest_rank
 from simulator.analysis.redone import redone
 from simulator.analysis.resources import select, waited_ns
 from simulator.analysis.summary import Summary
+from simulator.analysis.warmup import ALL_COUNT, Warmup
 from simulator.distributions import Constant
 from simulator.engines.contract import BACKLOG, CLIENT_TIMEOUT, DEADLINE, WORKER_TIMEOUT
 from simulator.plan import NEVER, LoadKind, Plan
@@ -32,7 +33,9 @@ class RunFinding:
     path: str  # the dotted path: "pools.db.acquire_timeout"
 
 
-def run_findings(plan: Plan, trace: Trace, summary: Summary) -> tuple[RunFinding, ...]:
+def run_findings(
+    plan: Plan, trace: Trace, summary: Summary, warmup: Warmup = ALL_COUNT
+) -> tuple[RunFinding, ...]:
     """What this run shows about its scenario, in order of code."""
     return (
         *_waits_over_timeout(plan, trace),
@@ -41,6 +44,7 @@ def run_findings(plan: Plan, trace: Trace, summary: Summary) -> tuple[RunFinding
         *_done_again(plan, trace),
         *_backlog_full(plan, trace),
         *_workers_killed(plan, trace),
+        *_warmup_not_over(trace, warmup),
     )
 
 
@@ -149,3 +153,10 @@ def _workers_killed(plan: Plan, trace: Trace) -> Iterator[RunFinding]:
         timeout = format.duration(plan.server.timeout_ns)
         message = f"{format.count(killed, 'request')} lost: gunicorn killed the worker, busy for "
         yield RunFinding("SIM124", f"{message}longer than {timeout}", "server.timeout")
+
+
+def _warmup_not_over(trace: Trace, warmup: Warmup) -> Iterator[RunFinding]:
+    if not warmup.over:
+        left = "none of them counts" if warmup.until_ns else "all of them count"
+        message = f"the warm-up is not over within the run's {format.count(len(trace), 'request')}"
+        yield RunFinding("SIM126", f"{message}, and {left}", "load")

@@ -43,7 +43,8 @@ class Resource:
 def measure_resources(plan: Plan, trace: Trace, start_ns: int, end_ns: int) -> tuple[Resource, ...]:
     """The resources that requests visited, in plan order, between two instants.
 
-    Work and waits outside these instants, such as of clients that have left, are in no column.
+    Work and waits outside these instants, such as of clients that have left, are in no
+    column, and neither are the waits of those who came before.
     """
     by_label: dict[str, list[int]] = {}
     for i, station in enumerate(trace.stations):
@@ -119,16 +120,19 @@ def _measure(
     plan: Plan, trace: Trace, indices: list[int], start_ns: int, end_ns: int
 ) -> Resource | None:
     whole = select(trace.visits, np.isin(trace.visits.station, indices))
+    whole = select(whole, whole.released_ns >= start_ns)
     if not (whole.request >= 0).any():
         return None
     visits = clipped(whole, min(start_ns, trace.end_ns), end_ns)
-    by_requests = select(visits, visits.request >= 0)
+    # Those who queued up in the warm-up are served in time that counts, their waits don't.
+    early = whole.queued_ns[whole.queued_ns <= end_ns] < start_ns
+    by_requests = select(visits, (visits.request >= 0) & ~early)
     station = trace.stations[indices[0]]
     limited = station.size < UNLIMITED
     spec = accelerator_of(plan, station.label)
     size = (spec.count if spec else station.size) * len(indices)
     per_request = station.kind in _PER_REQUEST
-    waited = _booked_ns(trace, station.cause) if per_request else waited_ns(by_requests)
+    waited = _booked_ns(trace, station.cause, start_ns) if per_request else waited_ns(by_requests)
     endless = _endless(trace, by_requests)
     if not per_request:
         waited = waited[~endless]
@@ -192,9 +196,10 @@ def _queue_max(station: Station, visits: Visits) -> int:
     return int(queue.max()) if len(queue) else 0
 
 
-def _booked_ns(trace: Trace, cause: int) -> IntArray:
+def _booked_ns(trace: Trace, cause: int, start_ns: int) -> IntArray:
     """What each finished request spent on a cause."""
-    column: IntArray = trace.spent_ns[trace.outcome != IN_FLIGHT][:, cause]
+    rows = (trace.outcome != IN_FLIGHT) & (trace.arrival_ns >= start_ns)
+    column: IntArray = trace.spent_ns[rows][:, cause]
     return column
 
 

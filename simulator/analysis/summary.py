@@ -110,29 +110,34 @@ class Summary:
     failures: tuple[tuple[str, int], ...]  # reason and count, most frequent first
     breakdown: tuple[Spent, ...]  # largest share first, causes without any time omitted
     resources: tuple[Resource, ...]  # in plan order, those that were visited
-    run_ns: int  # first arrival to last finish, or to the end if requests are in flight
+    run_ns: int  # first arrival that counts to last finish, or to the end if requests are in flight
     ended: str
     memory: Memory | None = None  # None where it is little
 
 
-def summarize(plan: Plan, trace: Trace) -> Summary:
-    """The summary of a run; times in ns, means from integer sums, ranks nearest."""
-    start_ns = int(trace.arrival_ns.min()) if len(trace) else 0
+def summarize(plan: Plan, trace: Trace, *, since_ns: int = 0) -> Summary:
+    """The summary of a run; times in ns, means from integer sums, ranks nearest.
+
+    Requests that arrived before ``since_ns``, in the warm-up, do not count.
+    """
+    counted = trace.arrival_ns >= since_ns
+    start_ns = int(trace.arrival_ns[counted].min()) if counted.any() else 0
     finished = trace.outcome != IN_FLIGHT
     end_ns = trace.end_ns
     if len(trace) and finished.all():
         end_ns = int(trace.finish_ns.max())
     run_ns = max(end_ns - start_ns, 0)
-    everyone = np.ones(len(trace), dtype=np.bool_)
     routes = tuple(
-        _group(plan, trace, trace.route == i, (route.label, route.name), start_ns, run_ns)
+        _group(
+            plan, trace, counted & (trace.route == i), (route.label, route.name), start_ns, run_ns
+        )
         for i, route in enumerate(plan.routes)
     )
     return Summary(
-        total=_group(plan, trace, everyone, ("total", ""), start_ns, run_ns),
+        total=_group(plan, trace, counted, ("total", ""), start_ns, run_ns),
         routes=routes,
-        failures=_failures(trace),
-        breakdown=_breakdown(trace, finished),
+        failures=_failures(trace, counted),
+        breakdown=_breakdown(trace, finished & counted),
         resources=measure_resources(plan, trace, start_ns, start_ns + run_ns),
         run_ns=run_ns,
         ended=trace.ended,
@@ -171,8 +176,8 @@ def _first_byte(plan: Plan, trace: Trace, ok: np.ndarray) -> Latency | None:
     return Latency(np.sort((trace.first_byte_ns - trace.arrival_ns)[streamed]))
 
 
-def _failures(trace: Trace) -> tuple[tuple[str, int], ...]:
-    counts = np.bincount(trace.outcome, minlength=len(trace.outcomes))
+def _failures(trace: Trace, counted: np.ndarray) -> tuple[tuple[str, int], ...]:
+    counts = np.bincount(trace.outcome[counted], minlength=len(trace.outcomes))
     failed = [
         (name, int(counts[i]))
         for i, name in enumerate(trace.outcomes)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Callable, Iterable
 from fractions import Fraction
 
+from simulator.analysis.confidence import Interval
 from simulator.analysis.summary import SECOND_NS, Group, Summary
+from simulator.plan import NEVER
 from simulator.record import dataclass
 from simulator.thresholds import Threshold
 
@@ -17,24 +20,46 @@ class ThresholdResult:
     threshold: Threshold
     ok: bool
     observed: Fraction | None  # in the unit of the threshold's value; None without samples
+    interval: Interval | None = None  # where the true value lies; None where that is not known
 
     @property
     def text(self) -> str:
         return self.threshold.text
 
+    @property
+    def verdict(self) -> str:
+        """ "passed" or "failed", or "undecided" where the interval holds the limit."""
+        if self.interval is None or self.observed is None:
+            return "passed" if self.ok else "failed"
+        low, high = (_exact(end) for end in (self.interval.low, self.interval.high))
+        holds = {self.threshold.holds(end) for end in (low, high)}
+        crossed = self.threshold.operator in ("==", "!=") and low < self.threshold.value < high
+        if len(holds) > 1 or crossed:
+            return "undecided"
+        return "passed" if holds.pop() else "failed"
 
-def evaluate(thresholds: Iterable[Threshold], summary: Summary) -> tuple[ThresholdResult, ...]:
+
+def _exact(end: float) -> Fraction:
+    """The end of an interval; none at all is beyond every limit."""
+    return Fraction(end if math.isfinite(end) else NEVER)
+
+
+def evaluate(
+    thresholds: Iterable[Threshold],
+    summary: Summary,
+    interval: Callable[[Threshold], Interval | None] = lambda threshold: None,
+) -> tuple[ThresholdResult, ...]:
     """One result per threshold, in their order; without samples a threshold fails."""
-    return tuple(_evaluate(threshold, summary) for threshold in thresholds)
+    return tuple(_evaluate(threshold, summary, interval(threshold)) for threshold in thresholds)
 
 
-def _evaluate(threshold: Threshold, summary: Summary) -> ThresholdResult:
+def _evaluate(threshold: Threshold, summary: Summary, interval: Interval | None) -> ThresholdResult:
     group = summary.total
     if threshold.route is not None:
         group = next(row for row in summary.routes if row.name == threshold.route)
     observed = _observe(threshold, group)
     ok = observed is not None and threshold.holds(observed)
-    return ThresholdResult(threshold, ok, observed)
+    return ThresholdResult(threshold, ok, observed, interval)
 
 
 def _observe(threshold: Threshold, group: Group) -> Fraction | None:

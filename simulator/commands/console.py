@@ -87,16 +87,23 @@ def requests_progress(name: str) -> Callable[[int], None]:
     return said
 
 
-def points_progress() -> Callable[[int, int], None]:
-    """How far a long sweep is: to be called with the points that are done and their number."""
+def runs_progress(noun: str) -> Callable[[int, int], None]:
+    """How far a long computation is: to be called with what is done, and of how many.
+
+    Says how much time is left if the rest takes as long as what was done; nothing when piped.
+    """
     if not sys.stderr.isatty():
         return lambda done, of: None
     began = time.monotonic()
 
     def said(done: int, of: int) -> None:
-        if time.monotonic() - began > PROGRESS_AFTER_S:
-            end = "\n" if done == of else ""
-            tell(f"\r{done} of {of} points{end}", newline=False)
+        elapsed = time.monotonic() - began
+        if elapsed > PROGRESS_AFTER_S:
+            left = elapsed / max(done, 1) * (of - done)
+            rest = f", about {left:.0f} s left" if done < of else f", {elapsed:.0f} s"
+            # Padded: what was longer before must not stay behind it.
+            text = f"{done} of {of} {noun}{rest}"
+            tell(f"\r{text:<60}" + ("\n" if done == of else ""), newline=False)
 
     return said
 

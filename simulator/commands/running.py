@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from simulator.commands import console
 
 if TYPE_CHECKING:
     from simulator.answer import Answer
+    from simulator.experiments.replications import Replicated
     from simulator.scenario import Scenario
 
 
@@ -54,9 +55,42 @@ def simulated(scenario: Scenario, seed: int | None) -> Answer:
         console.leave(console.INVALID)
 
 
-def repeat(command: str, words: list[str], seed: int | None) -> str:
+def replications(text: str) -> int:
+    """How many replications ``-n`` asks for; ``AUTO`` for as many as it takes."""
+    from simulator.experiments.replications import AUTO, REPLICATIONS_MAX
+
+    if text == "auto":
+        return AUTO
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= REPLICATIONS_MAX):
+        console.usage(f"-n {text}: expected auto or a number from 1 to {REPLICATIONS_MAX}")
+    return int(text)
+
+
+def replicated(
+    answer: Answer, overrides: list[str], *, seed: int | None, number: int, jobs: int | None
+) -> Replicated:
+    """More runs of a scenario that was run once, or exit 3 where one exceeds a limit."""
+    from simulator.engines.contract import LimitError
+    from simulator.experiments.executors import Local, available_cpus
+    from simulator.experiments.replications import LOOKS, Case, replicate
+    from simulator.experiments.sweep import read
+
+    path = answer.scenario.path
+    case = Case(path, read(path), tuple(overrides), seed)
+    expected = (number or LOOKS[0]) - 1
+    try:
+        with Local(jobs or available_cpus(), expected) as executor:
+            progress = console.runs_progress("runs")
+            return replicate(answer, case, number, executor, progress=progress)
+    except LimitError as error:
+        console.tell(f"{path}: error: {error}")
+        console.leave(console.INVALID)
+
+
+def repeat(command: str, words: list[str], seed: int | None, number: str = "1") -> str:
     """The command line that gives the same result again."""
     line = shlex.join(["sim", command, *words])
+    line += "" if number == "1" else f" -n {number}"
     return line if seed is None else f"{line} --seed {seed}"
 
 
@@ -66,17 +100,27 @@ def folder_of(folder: Path | None, file: str, files: list[str]) -> Path | None:
 
 
 def print_answer(
-    answer: Answer, *, command: str, seed: int | None, as_json: bool, out: Path | None
+    answer: Answer,
+    several: Replicated | None,
+    *,
+    command: str,
+    seed: int | None,
+    as_json: bool,
+    out: Path | None,
 ) -> None:
-    """Print the page or the JSON of a run; write both and the tables into ``out``."""
-    from simulator.report import terminal
+    """Print the page or the JSON of a run, or of several; write both and the tables to ``out``."""
+    from simulator.report import replications, terminal
     from simulator.version import VERSION
 
     scenario = answer.scenario
     results = (scenario.plan, answer.summary, answer.bottleneck, answer.thresholds, answer.findings)
     used = scenario.seed if seed is None else seed
-    preset = scenario.server_preset
-    page = terminal.render(*results, command=command, version=VERSION, preset=preset, seed=used)
+    trust: dict[str, Any] = {"trust": answer.trust, "warmup": answer.warmup}
+    if several is not None and len(several.runs) > 1:
+        page = replications.render(several, command=command, version=VERSION, seed=used)
+    else:
+        how: dict[str, Any] = {"command": command, "version": VERSION, "seed": used, **trust}
+        page = terminal.render(*results, preset=scenario.server_preset, **how)
     if not as_json:
         console.show(page)
         if out is None:
@@ -85,7 +129,10 @@ def print_answer(
     from simulator.scenario import dumps
 
     meta = machine.Meta(seed=used, version=VERSION, engine="simpy")
-    document = machine.as_dict(*results, meta=meta)
+    if several is None:
+        document = machine.as_dict(*results, meta=meta, **trust)
+    else:
+        document = replications.as_dict(several, meta=meta)
     if as_json:
         console.show(machine.dumps(document).decode())
     if out is not None:
@@ -135,13 +182,14 @@ def write_trace(answer: Answer, path: Path) -> None:
         console.tell(f"{path}: {note}")
 
 
-def exit_code(answer: Answer, *, thresholds: bool) -> int:
-    """What a run says to the shell: a failed threshold wins over a deadlock."""
-    if answer.trace.ended == "interrupted":
+def exit_code(answer: Answer, several: Replicated | None, *, thresholds: bool) -> int:
+    """What a run, or several, say to the shell: a failed threshold wins over a deadlock."""
+    if answer.trace.ended == "interrupted" or (several and several.interrupted):
         return console.INTERRUPTED
-    if thresholds and not answer.passed:
+    if thresholds and not (several or answer).passed:
         return console.FAILED
-    return console.NO_ANSWER if answer.trace.ended == "deadlock" else console.OK
+    ended = several.together.ended if several else answer.trace.ended
+    return console.NO_ANSWER if ended == "deadlock" else console.OK
 
 
 def print_comparison(

@@ -52,7 +52,7 @@ def swept(question: Sweep, jobs: int | None) -> Result:
 
     used = jobs or sweep.available_cpus()
     try:
-        return sweep.run(question, jobs=used, progress=console.points_progress())
+        return sweep.run(question, jobs=used, progress=console.runs_progress("points"))
     except ScenarioError as error:
         console.tell(error)
         console.leave(console.INVALID)

@@ -1,4 +1,4 @@
-"""What one point of a sweep keeps of its run: numbers, bottleneck, thresholds.
+"""What is kept of a run beside its arrays: numbers, causes, resources, bottleneck, thresholds.
 
 A run's arrays stay in the process that made them; only these few numbers travel.
 """
@@ -10,14 +10,15 @@ from collections.abc import Collection
 from fractions import Fraction
 from typing import Any
 
-from simulator.analysis.summary import SECOND_NS, Group
+from simulator.analysis.confidence import Interval
+from simulator.analysis.summary import SECOND_NS, Group, Latency
+from simulator.analysis.trust import PERCENTILES, Trust
 from simulator.analysis.verdicts import ThresholdResult
 from simulator.answer import Answer
+from simulator.plan import NEVER
 from simulator.record import dataclass
 from simulator.report import format
 from simulator.thresholds import Threshold
-
-PERCENTILES = (50, 90, 95, 99)
 
 _COUNTS = ("ok", "errors", "in_flight")
 _AGGREGATES = ("mean", "p50", "p90", "p95", "p99", "max")
@@ -28,18 +29,22 @@ METRICS = "latency.p95 (mean p50 p90 p95 p99 max), throughput, last, ok, errors,
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
-    """The numbers of a group of requests, in ns; None where there is none."""
+    """The numbers of a group of requests, in ns; None where there is none.
 
-    requests: int
-    ok: int
-    errors: int
-    in_flight: int
+    Counts are whole in one run; the mean of several may be a fraction.
+    """
+
+    requests: int | Fraction
+    ok: int | Fraction
+    errors: int | Fraction
+    in_flight: int | Fraction
     last_ns: int | None
     throughput: Fraction | None
     mean_ns: int | None
     percentiles_ns: tuple[int | None, ...]  # of PERCENTILES
     reliable_ns: tuple[int | None, ...]  # the same, None where the samples are too few
     max_ns: int | None
+    first_byte_ns: tuple[int | None, ...] = ()  # of PERCENTILES; empty where nothing is streamed
 
     def percentile_ns(self, percentile: int) -> int | None:
         """A percentile of PERCENTILES; None where it would rest on too few samples."""
@@ -49,21 +54,45 @@ class Numbers:
         """As under `metrics` in the JSON of a run."""
         pairs = zip(PERCENTILES, self.percentiles_ns, strict=True)
         return {
-            "requests": self.requests,
-            "ok": self.ok,
-            "errors": self.errors,
-            "in_flight": self.in_flight,
+            **{name: plain(getattr(self, name)) for name in ("requests", *_COUNTS)},
             "last_s": _seconds(self.last_ns),
             "throughput_per_s": None if self.throughput is None else float(self.throughput),
             "latency_mean_s": _seconds(self.mean_ns),
             **{f"latency_p{p}_s": _seconds(value) for p, value in pairs},
             "latency_max_s": _seconds(self.max_ns),
+            **{
+                f"first_byte_p{p}_s": _seconds(value)
+                for p, value in zip(PERCENTILES, self.first_byte_ns, strict=False)
+            },
         }
 
 
 @dataclass(frozen=True, slots=True)
+class CauseNumbers:
+    """What finished requests spent on a cause."""
+
+    kind: str  # "wait" or "hold"
+    cause: str
+    mean_ns: int
+    p95_ns: int
+    share: float  # of the latency of all of them
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceNumbers:
+    """What a resource did; times are None where no request came, or one never got away."""
+
+    label: str
+    busy: float | None
+    queue_max: int | Fraction
+    wait_mean_ns: int | None
+    wait_p95_ns: int | None
+    wait_max_ns: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Measured:
-    """What is kept of one run."""
+    """What is kept of one run, or of several: then the means over them."""
 
     total: Numbers
     routes: tuple[tuple[str, Numbers], ...]  # by the name of the route
@@ -71,15 +100,37 @@ class Measured:
     sentence: str  # of the bottleneck
     thresholds: tuple[ThresholdResult, ...]
     ended: str
+    failures: tuple[tuple[str, int | Fraction], ...]
+    causes: tuple[CauseNumbers, ...]  # largest share first
+    resources: tuple[ResourceNumbers, ...]
+    trust: Trust
 
     def group(self, route: str | None) -> Numbers | None:
         """The numbers of a route, or of all; None if there is no such route."""
         return self.total if route is None else dict(self.routes).get(route)
 
 
+def plain(value: int | Fraction) -> int | float:
+    """A count, which the mean of several may not be whole, as a plain number."""
+    return int(value) if value == int(value) else float(value)
+
+
 def measured(answer: Answer) -> Measured:
-    """What a sweep keeps of a run."""
+    """What is kept of a run."""
     found = answer.bottleneck
+    causes = (
+        CauseNumbers(row.kind, row.cause, row.mean_ns, row.p95_ns, row.share)
+        for row in answer.summary.breakdown
+    )
+    resources = (
+        ResourceNumbers(
+            row.label,
+            row.busy,
+            row.queue_max,
+            *(_ends(ns) for ns in (row.wait_mean_ns, row.wait_p95_ns, row.wait_max_ns)),
+        )
+        for row in answer.summary.resources
+    )
     return Measured(
         total=_numbers(answer.summary.total),
         routes=tuple((group.name, _numbers(group)) for group in answer.summary.routes),
@@ -87,6 +138,10 @@ def measured(answer: Answer) -> Measured:
         sentence=found.sentence,
         thresholds=answer.thresholds,
         ended=answer.trace.ended,
+        failures=answer.summary.failures,
+        causes=tuple(causes),
+        resources=tuple(resources),
+        trust=answer.trust,
     )
 
 
@@ -121,7 +176,7 @@ class Metric:
             return None
         value: int | Fraction | None
         if self.name in _COUNTS:
-            value = int(getattr(group, self.name))
+            value = getattr(group, self.name)
         elif self.name == "throughput":
             value = group.throughput
         elif self.name == "last":
@@ -140,7 +195,14 @@ class Metric:
             return format.NONE
         if self.is_time:
             return format.duration(int(value + Fraction(1, 2)))
-        return format.rate(value) if self.name == "throughput" else str(int(value))
+        return format.rate(value) if self.name == "throughput" else format.mean_count(value)
+
+    def interval(self, point: Measured | None) -> Interval | None:
+        """Where its true value lies at a point; None where that is not known."""
+        if point is None or self.of(point) is None:
+            return None
+        what = self.aggregate if self.name == "latency" else self.name
+        return point.trust.of(self.route or "", what)
 
 
 def parse_metric(text: str, routes: Collection[str] = ()) -> Metric:
@@ -192,7 +254,17 @@ def _numbers(group: Group) -> Numbers:
         percentiles_ns=tuple(latency.percentile_ns(p) for p in PERCENTILES),
         reliable_ns=tuple(group.reliable_percentile_ns(p) for p in PERCENTILES),
         max_ns=latency.max_ns,
+        first_byte_ns=_percentiles(group.first_byte),
     )
+
+
+def _percentiles(times: Latency | None) -> tuple[int | None, ...]:
+    return () if times is None else tuple(times.percentile_ns(p) for p in PERCENTILES)
+
+
+def _ends(ns: int | None) -> int | None:
+    """None also for a wait without an end: it has no mean."""
+    return None if ns is None or ns >= NEVER else ns
 
 
 def _seconds(ns: int | None) -> float | None:

@@ -33,6 +33,13 @@ def duration(ns: int | None) -> str:
     return "0s"
 
 
+def spread(ns: float) -> str:
+    """Half of an interval of times, two digits: "±17ms", "±0s"."""
+    whole = round(ns)
+    step = 10 ** max(len(str(whole)) - 2, 0)
+    return "±" + duration((whole + step // 2) // step * step)
+
+
 def significant(value: Fraction | int, *, digits: int = 4, decimals_min: int = 0) -> str:
     """A number of 0 or more in plain decimals, rounded half up, without trailing zeros."""
     whole = len(str(int(value))) if value >= 1 else 0
@@ -87,6 +94,11 @@ def size(slots: int | None) -> str:
 def count(number: int, noun: str) -> str:
     """A number and its noun: "1 worker", "4 workers"."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def mean_count(number: int | Fraction) -> str:
+    """A count, or the mean of several: "1000", "998.4"."""
+    return str(int(number)) if number == int(number) else significant(number)
 
 
 def seconds(ns: int) -> str:

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
+from simulator.analysis import confidence
 from simulator.analysis.bottleneck import Bottleneck
+from simulator.analysis.confidence import Interval
 from simulator.analysis.memory import Memory
 from simulator.analysis.resources import Resource
 from simulator.analysis.summary import SECOND_NS, Group, Latency, Summary
+from simulator.analysis.trust import UNKNOWN, Trust
 from simulator.analysis.verdicts import ThresholdResult
+from simulator.analysis.warmup import ALL_COUNT, Warmup
 from simulator.plan import NEVER, Overheads, Plan
 from simulator.record import dataclass
 from simulator.report.terminal import PlacedFinding
+
+_COUNTED = ("requests", "ok", "errors", "in_flight", "throughput")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +41,14 @@ def as_dict(
     findings: Sequence[PlacedFinding],
     *,
     meta: Meta,
+    trust: Trust = UNKNOWN,
+    warmup: Warmup = ALL_COUNT,
 ) -> dict[str, Any]:
     """All numbers of a run as plain data: seconds as floats, None where there is none."""
     return {
         "metrics": _metrics(summary.total),
         "routes": {group.name: _metrics(group) for group in summary.routes},
+        "intervals": intervals(trust, [group.name for group in summary.routes]),
         "failures": dict(summary.failures),
         "breakdown": [
             {
@@ -64,13 +74,48 @@ def as_dict(
             "next_with": bottleneck.override_with,
             "details": list(bottleneck.details),
         },
-        "thresholds": [_threshold(result) for result in threshold_results],
+        "thresholds": [threshold(result) for result in threshold_results],
         "findings": [
             {"code": finding.code, "place": finding.place, "message": finding.message}
             for finding in findings
         ],
-        "meta": _meta(plan, summary, meta),
+        "meta": _meta(plan, summary, meta, warmup),
     }
+
+
+def intervals(trust: Trust, routes: Sequence[str]) -> dict[str, Any]:
+    """The intervals of the metrics, [low, high] under the same names; null where there is none."""
+    return {
+        "level": confidence.LEVEL,
+        "method": trust.method,
+        "replications": trust.replications,
+        "note": trust.note,
+        "stable": trust.not_stable is None,
+        "metrics": _intervals(trust, ""),
+        "routes": {name: _intervals(trust, name) for name in routes},
+    }
+
+
+def _intervals(trust: Trust, group: str) -> dict[str, Any]:
+    return {
+        _interval_name(what): interval(value, 1 if what in _COUNTED else SECOND_NS)
+        for (scope, what), value in trust.intervals.items()
+        if scope == group
+    }
+
+
+def interval(found: Interval | None, scale: int = SECOND_NS) -> list[float | None] | None:
+    """An interval as a pair of numbers; without an upper end where nothing bounds it."""
+    if found is None:
+        return None
+    return [found.low / scale, found.high / scale if math.isfinite(found.high) else None]
+
+
+def _interval_name(what: str) -> str:
+    """The name under `metrics`: "latency_p95_s" of "p95"."""
+    if what in _COUNTED:
+        return "throughput_per_s" if what == "throughput" else what
+    return f"{what}_s" if what == "last" or what.startswith("first") else f"latency_{what}_s"
 
 
 def dumps(document: dict[str, Any]) -> bytes:
@@ -128,13 +173,16 @@ def _resource(row: Resource) -> dict[str, Any]:
     }
 
 
-def _threshold(result: ThresholdResult) -> dict[str, Any]:
+def threshold(result: ThresholdResult) -> dict[str, Any]:
+    """A threshold, what was observed, and whether that decides it."""
     in_ns = result.threshold.metric in ("latency", "last")
     scale = SECOND_NS if in_ns else 1
     return {
         "threshold": result.text,
         "ok": result.ok,
+        "verdict": result.verdict,
         "observed": None if result.observed is None else _number(result.observed / scale),
+        "interval": interval(result.interval, scale),
         "limit": _number(result.threshold.value / scale),
         "unit": "s" if in_ns else _unit(result),
     }
@@ -146,7 +194,7 @@ def _unit(result: ThresholdResult) -> str:
     return "1" if result.threshold.metric in ("errors", "ok") else "1/s"
 
 
-def _meta(plan: Plan, summary: Summary, meta: Meta) -> dict[str, Any]:
+def _meta(plan: Plan, summary: Summary, meta: Meta, warmup: Warmup) -> dict[str, Any]:
     used = plan.server.overheads
     return {
         "name": plan.name,
@@ -154,6 +202,11 @@ def _meta(plan: Plan, summary: Summary, meta: Meta) -> dict[str, Any]:
         "version": meta.version,
         "engine": meta.engine,
         "ended": summary.ended,
+        "warmup": {
+            "until_s": _seconds(warmup.until_ns),
+            "requests": warmup.requests,
+            "over": warmup.over,
+        },
         "overheads": {
             name.removesuffix("_ns") + "_s": _seconds(getattr(used, name))
             for name in Overheads.__slots__

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 import textwrap
 import unicodedata
@@ -11,10 +12,14 @@ from typing import Protocol
 
 from simulator.analysis.bottleneck import Bottleneck
 from simulator.analysis.calls import limit_words
+from simulator.analysis.resources import Resource
 from simulator.analysis.summary import Group, Summary
+from simulator.analysis.trust import UNKNOWN, Trust
 from simulator.analysis.verdicts import ThresholdResult
+from simulator.analysis.warmup import ALL_COUNT, Warmup
 from simulator.plan import NEVER, UNLIMITED, Load, LoadKind, Overheads, Plan, ServerKind
 from simulator.report import format
+from simulator.report.spreads import certain, notes, spreads
 
 BAR = 20
 """Characters of a bar of 100 %."""
@@ -42,14 +47,16 @@ class PlacedFinding(Protocol):
 def render(
     plan: Plan,
     summary: Summary,
-    bottleneck: Bottleneck,
+    limited: Bottleneck,
     threshold_results: Sequence[ThresholdResult],
-    findings: Sequence[PlacedFinding],
+    found: Sequence[PlacedFinding],
     *,
     command: str,
     version: str,
     preset: str | None = None,
     seed: int | None = None,
+    trust: Trust = UNKNOWN,
+    warmup: Warmup = ALL_COUNT,
 ) -> str:
     """The page as text, lines of about 100 columns at most, ending in a newline.
 
@@ -61,18 +68,22 @@ def render(
         The server's preset, unless another kind was given with it; default: its kind.
     seed : int, optional
         The seed that was used; default: the plan's.
+    trust : Trust, optional
+        The intervals of the run, or why it has none.
+    warmup : Warmup, optional
+        What was left out of the numbers.
     """
     used_seed = plan.seed if seed is None else seed
     sections = [
-        [_header(plan, preset, used_seed), *_ending(summary)],
-        _requests(summary),
+        [header(plan, preset, f"seed {used_seed}{certain(trust)}"), *_ending(summary)],
+        [*_requests(summary, trust), *notes(trust, warmup)],
         _first_byte(summary),
         _failures(summary),
         _breakdown(summary),
         _resources(summary),
-        _bottleneck(bottleneck, command),
-        _thresholds(threshold_results, summary),
-        _findings(findings),
+        bottleneck(limited, command),
+        thresholds(threshold_results, _flying_note(summary)),
+        findings(found),
         [f"  repeat: {command}   {version}, overheads: {overheads(plan.server.overheads)}"],
     ]
     return "\n\n".join("\n".join(lines) for lines in sections if lines) + "\n"
@@ -116,8 +127,9 @@ def clean(text: str) -> str:
     return "".join("?" if unicodedata.category(c) in ("Cc", "Cf") else c for c in text)
 
 
-def _header(plan: Plan, preset: str | None, seed: int) -> str:
-    words = (clean(plan.name), server_words(plan, preset), load_words(plan), f"seed {seed}")
+def header(plan: Plan, preset: str | None, chance: str) -> str:
+    """The first line of a page: what was run, and by which seed."""
+    words = (clean(plan.name), server_words(plan, preset), load_words(plan), chance)
     return "   ".join(words)
 
 
@@ -149,14 +161,20 @@ def ended_words(summary: Summary) -> str:
     return f"{_ENDED[summary.ended]} {total.finished} of {total.requests} have an outcome."
 
 
-def _requests(summary: Summary) -> list[str]:
+def _requests(summary: Summary, trust: Trust) -> list[str]:
     groups = list(summary.routes)
     if len(groups) > 1:
         groups.append(summary.total)
     flying = summary.total.in_flight > 0
     head = ["REQUESTS", "count", "ok", "errors", *(["in flight"] if flying else [])]
     head += ["rate", "mean", "p50", "p95", "p99", "max"]
-    lines = table(head, [_request_row(group, flying) for group in groups])
+    rows = []
+    for group in groups:
+        rows.append(_request_row(group, flying))
+        if trust.intervals:
+            values = (group.throughput, group.latency.mean_ns, *percentiles(group))
+            rows.append(spreads(trust, group.name, values, 4 if flying else 3))
+    lines = table(head, rows)
     return [*lines, f"    times are those of ok requests; {_flying(summary)}"] if flying else lines
 
 
@@ -167,23 +185,24 @@ def _flying(summary: Summary) -> str:
 
 def _request_row(group: Group, flying: bool) -> list[str]:
     counts = [group.requests, group.ok, group.errors, *([group.in_flight] if flying else [])]
-    times = [
-        group.latency.mean_ns,
-        *(group.reliable_percentile_ns(p) for p in (50, 95, 99)),
-        group.latency.max_ns,
-    ]
+    times = [group.latency.mean_ns, *percentiles(group), group.latency.max_ns]
     return [
-        _short(group.label),
+        short(group.label),
         *(str(number) for number in counts),
         format.rate(group.throughput),
         *(format.duration(ns) for ns in times),
     ]
 
 
+def percentiles(group: Group) -> tuple[int | None, ...]:
+    """The percentiles that are shown, where enough samples are there."""
+    return tuple(group.reliable_percentile_ns(p) for p in (50, 95, 99))
+
+
 def _first_byte(summary: Summary) -> list[str]:
     """Of the routes that stream: until the first chunk."""
     rows = [
-        [_short(group.label), *(format.duration(group.reliable(times, p)) for p in (50, 95, 99))]
+        [short(group.label), *(format.duration(group.reliable(times, p)) for p in (50, 95, 99))]
         for group in summary.routes
         if (times := group.first_byte) is not None
     ]
@@ -195,7 +214,7 @@ def _failures(summary: Summary) -> list[str]:
         return []
     total = summary.total.requests
     rows = [
-        [_short(reason.replace(":", " ", 1).replace("_", " ")), str(n), format.percent(n / total)]
+        [short(reason.replace(":", " ", 1).replace("_", " ")), str(n), format.percent(n / total)]
         for reason, n in summary.failures
     ]
     return table(["FAILURES", "count", "share"], rows)
@@ -206,7 +225,7 @@ def _breakdown(summary: Summary) -> list[str]:
         return []
     rows = [
         (
-            f"    {row.kind}  {_short(row.cause.replace(':', ' ', 1))}",
+            f"    {row.kind}  {short(row.cause.replace(':', ' ', 1))}",
             format.duration(row.mean_ns),
             format.percent(row.share),
             "█" * round(row.share * BAR) or "▏",
@@ -225,17 +244,22 @@ def _resources(summary: Summary) -> list[str]:
     head = ["RESOURCES", "size", "busy", "queue max", "wait mean", "wait p95", "wait max"]
     rows = []
     for row in summary.resources:
-        size = limit_words(row.admits) if row.admits else format.size(row.size_per_process)
         rows.append(
             [
-                _short(row.label),
-                f"{row.processes} × {size}" if row.processes > 1 else size,
+                short(row.label),
+                size_words(row),
                 format.percent(row.busy),
                 _queue(row.queue_max, row.processes),
                 *(format.duration(t) for t in (row.wait_mean_ns, row.wait_p95_ns, row.wait_max_ns)),
             ]
         )
     return [*table(head, rows), *_waits_note(summary), *_memory(summary)]
+
+
+def size_words(row: Resource) -> str:
+    """How large a resource is: "50", "4 × 24", what a rate limit admits."""
+    size = limit_words(row.admits) if row.admits else format.size(row.size_per_process)
+    return f"{row.processes} × {size}" if row.processes > 1 else size
 
 
 def _queue(most: int, processes: int) -> str:
@@ -268,7 +292,8 @@ def _memory(summary: Summary) -> list[str]:
     return [f"    memory: {', '.join(words)}"]
 
 
-def _bottleneck(found: Bottleneck, command: str) -> list[str]:
+def bottleneck(found: Bottleneck, command: str) -> list[str]:
+    """What limits, why, and the command that tries a change."""
     head, *rest = (clean(line) for line in (found.sentence, found.insight, *found.details))
     lines = _wrapped(f"  BOTTLENECK  {head}")
     lines += [line for text in rest for line in _wrapped(f"    {text}")]
@@ -285,13 +310,40 @@ def _wrapped(text: str) -> list[str]:
     return textwrap.wrap(text, _WIDTH, subsequent_indent=indent + "  ", break_on_hyphens=False)
 
 
-def _thresholds(results: Iterable[ThresholdResult], summary: Summary) -> list[str]:
-    lines = [
-        f"    {'✓' if result.ok else '✗'} {clean(result.text)}   observed {observed(result)}"
-        for result in results
-    ]
-    note = f"   over ok requests; {_flying(summary)}" if summary.total.in_flight else ""
+def _flying_note(summary: Summary) -> str:
+    return f"   over ok requests; {_flying(summary)}" if summary.total.in_flight else ""
+
+
+def thresholds(results: Iterable[ThresholdResult], note: str) -> list[str]:
+    """A line for each threshold; ``note`` stands behind the heading."""
+    lines = [f"    {mark(result)} {clean(result.text)}   {words(result)}" for result in results]
     return [f"  THRESHOLDS{note}", *lines] if lines else []
+
+
+def mark(result: ThresholdResult) -> str:
+    """A tick, a cross, or a question mark where the interval holds the limit."""
+    return {"passed": "✓", "failed": "✗", "undecided": "?"}[result.verdict]
+
+
+def words(result: ThresholdResult) -> str:
+    """What a threshold saw, how sure that is, and what follows where it is not sure."""
+    text = f"observed {observed(result)}"
+    if result.interval is None or result.observed is None:
+        return text
+    half = result.interval.half(float(result.observed))
+    if math.isinf(half):
+        text += ", too few samples to bound it"
+    elif result.threshold.metric in ("latency", "last"):
+        text += f" {format.spread(half)}"
+    elif result.threshold.metric in ("ok", "errors") and result.threshold.aggregate == "rate":
+        text += f" ±{format.percent(half)}"
+    elif result.threshold.aggregate != "count":
+        text += f" ±{format.rate(Fraction(half))}"
+    else:
+        text += f" ±{format.mean_count(Fraction(round(half, 1)))}"
+    if result.verdict != "undecided":
+        return text
+    return f"{text}: undecided, {'yes' if result.ok else 'no'} by the estimate; -n auto runs more"
 
 
 def observed(result: ThresholdResult) -> str:
@@ -302,14 +354,15 @@ def observed(result: ThresholdResult) -> str:
     if threshold.metric in ("latency", "last"):
         return format.duration(int(value + Fraction(1, 2)))
     if threshold.aggregate == "count":
-        return str(int(value))
+        return format.mean_count(value)
     if threshold.metric in ("errors", "ok"):
         return format.percent(value)
     return format.rate(value)
 
 
-def _findings(findings: Iterable[PlacedFinding]) -> list[str]:
-    lines = [line for finding in findings for line in _finding(finding)]
+def findings(found: Iterable[PlacedFinding]) -> list[str]:
+    """A line or two for each finding."""
+    lines = [line for finding in found for line in _finding(finding)]
     return ["  FINDINGS", *lines] if lines else []
 
 
@@ -323,7 +376,8 @@ def _finding(finding: PlacedFinding) -> list[str]:
     ]
 
 
-def _short(label: str) -> str:
+def short(label: str) -> str:
+    """A label as a table has room for it, without control characters."""
     text = clean(label)
     return text if len(text) <= _LABEL_MAX else text[: _LABEL_MAX - 1] + "…"
 
@@ -334,10 +388,13 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     every = [list(head), *body]
     widths = [max(len(row[i]) for row in every) for i in range(len(head))]
     return [
-        "  "
-        + row[0].ljust(widths[0])
-        + "".join(
-            f"  {cell:>{max(width, 6)}}" for cell, width in zip(row[1:], widths[1:], strict=True)
-        )
+        (
+            "  "
+            + row[0].ljust(widths[0])
+            + "".join(
+                f"  {cell:>{max(width, 6)}}"
+                for cell, width in zip(row[1:], widths[1:], strict=True)
+            )
+        ).rstrip()
         for row in every
     ]

@@ -2,7 +2,7 @@
 
 from simulator.scenario.examples import examples, templates
 from simulator.scenario.finding import Finding
-from simulator.scenario.findings import findings
+from simulator.scenario.findings import findings, not_stable
 from simulator.scenario.problem import Problem, ScenarioError
 from simulator.scenario.rules import Rule, rule, rules
 from simulator.scenario.scenario import Scenario, load, loads
@@ -22,6 +22,7 @@ __all__ = [
     "keys",
     "load",
     "loads",
+    "not_stable",
     "rule",
     "rules",
     "templates",

@@ -54,6 +54,22 @@ class _Row(Kind):
         return {"type": "array", "prefixItems": pair, "minItems": 2, "maxItems": 2}
 
 
+class _Warmup(Duration):
+    """A time, or the word ``auto``."""
+
+    def __init__(self) -> None:
+        super().__init__(or_none=True)
+        self.expected = f"auto, {self.expected}"
+
+    def _read(self, node: Node, path: str, problems: Problems) -> Any:
+        if isinstance(node, Scalar) and node.value == "auto":
+            return "auto"
+        return super()._read(node, path, problems)
+
+    def schema(self) -> Schema:
+        return {"anyOf": [{"const": "auto"}, super().schema()]}
+
+
 class _FileOrRows(Kind):
     """The name of a file of recorded arrivals, or the arrivals themselves."""
 
@@ -123,6 +139,12 @@ LOAD = Section(
         "drain",
         Duration(or_none=True),
         "How long after the last arrival requests in flight may end; default 30s.",
+    ),
+    Field(
+        "warmup",
+        _Warmup(),
+        "Requests that arrive before do not count, because the service is still filling up; "
+        "auto finds it by MSER-5; default none.",
     ),
     expected="a load",
     synonyms={"duration": "for", "count": "requests", "rps": "rate", "vus": "users"},

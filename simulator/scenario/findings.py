@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from simulator.plan import NEVER, Accept, LoadKind, ServerKind
+from simulator.plan import NEVER, UNLIMITED, Accept, LoadKind, ServerKind
 from simulator.scenario.blocks import Block, blocks, mean_ns, means, pool_taken
 from simulator.scenario.demand import SHARED, Use, uses
 from simulator.scenario.finding import Finding
@@ -185,9 +185,36 @@ def _fewer_than(scenario: Scenario, every: list[Block], pool: str, size: int) ->
     return most <= size
 
 
-def _overload(scenario: Scenario) -> Iterator[Finding]:
+def overloaded(scenario: Scenario) -> Use | None:
+    """What the load asks more of than there is, most of all; None if there is enough."""
     use = next(iter(uses(scenario.document, scenario.plan)), None)
-    if use is None or use.utilisation < 1 - 1e-9:
+    return None if use is None or use.utilisation < 1 - 1e-9 else use
+
+
+def not_stable(scenario: Scenario) -> str | None:
+    """What has a queue that grows as long as the load lasts, in words; None if nothing has.
+
+    An overload that is cut off has a bounded queue: by a timeout or a deadline of those who
+    wait, by a limit of the queue, or by who refuses the rest.
+    """
+    use, plan = overloaded(scenario), scenario.plan
+    bounded = (
+        plan.client.timeout_ns < NEVER
+        or any(route.deadline_ns < NEVER for route in plan.routes)
+        or plan.server.limit_concurrency < UNLIMITED
+        or any(pool.acquire_timeout_ns < NEVER for pool in plan.pools)
+        or any(service.queue < UNLIMITED for service in plan.services)
+        or any(device.queue < UNLIMITED for device in plan.accelerators)
+        or any(service.limits and not service.limits[0].waits for service in plan.services)
+    )
+    if use is None or bounded:
+        return None
+    return f"{use.resource} is asked for {use.utilisation:.3g} of its capacity"
+
+
+def _overload(scenario: Scenario) -> Iterator[Finding]:
+    use = overloaded(scenario)
+    if use is None:
         return
     local = not use.resource.startswith(("workers", "cores", *SHARED))
     server = scenario.plan.server

@@ -41,7 +41,7 @@ def lower(document: Document) -> p.Plan:
     streams = Streams()
     names = list(document["databases"])
     routes = tuple(lower_route(name, document, streams) for name in document["routes"])
-    loads, drain_ns = lower_loads(document, streams)
+    loads, drain_ns, warmup_ns = lower_loads(document, streams)
     plan = p.Plan(
         name=document["name"],
         seed=document["seed"],
@@ -61,6 +61,7 @@ def lower(document: Document) -> p.Plan:
         routes=routes,
         loads=loads,
         drain_ns=drain_ns,
+        warmup_ns=warmup_ns,
         streams=tuple(streams.made),
         causes=(),
         outcomes=(),

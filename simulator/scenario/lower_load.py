@@ -13,8 +13,8 @@ Document = dict[str, Any]
 _ARRIVALS = {"poisson": p.LoadKind.POISSON, "constant": p.LoadKind.CONSTANT}
 
 
-def lower_loads(document: Document, streams: Streams) -> tuple[tuple[p.Load, ...], int]:
-    """All loads, and how long after the last arrival requests may stay in flight."""
+def lower_loads(document: Document, streams: Streams) -> tuple[tuple[p.Load, ...], int, int]:
+    """All loads, how long after the last arrival requests may stay in flight, the warm-up."""
     routes = document["routes"]
     shared = [i for i, entry in enumerate(routes.values()) if "load" not in entry]
     weights = [float(entry["weight"]) for entry in routes.values() if "load" not in entry]
@@ -27,7 +27,15 @@ def lower_loads(document: Document, streams: Streams) -> tuple[tuple[p.Load, ...
     names = {name: i for i, name in enumerate(routes)}
     loads = tuple(_load(*load, names, streams) for load in given)
     drains = [until(entry["drain"]) for entry, _, _, _ in given if "drain" in entry]
-    return loads, max(drains, default=p.NEVER)
+    warmups = [entry["warmup"] for entry, _, _, _ in given if "warmup" in entry]
+    return loads, max(drains, default=p.NEVER), _warmup(warmups)
+
+
+def _warmup(given: list[str]) -> int:
+    """The longest; what the run says, where a load leaves it to that."""
+    if "auto" in given:
+        return p.WARMUP_AUTO
+    return max((parse_duration(text) for text in given if text != "none"), default=0)
 
 
 def _load(

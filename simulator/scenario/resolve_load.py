@@ -17,10 +17,10 @@ DRAIN = "30s"
 
 _KEYS = {
     "at": ("requests",),
-    "rate": ("requests", "arrivals", "for", "drain"),
-    "stages": ("requests", "arrivals", "start", "drain"),
-    "users": ("requests", "think", "ramp", "for", "drain"),
-    "trace": ("for", "drain"),
+    "rate": ("requests", "arrivals", "for", "drain", "warmup"),
+    "stages": ("requests", "arrivals", "start", "drain", "warmup"),
+    "users": ("requests", "think", "ramp", "for", "drain", "warmup"),
+    "trace": ("for", "drain", "warmup"),
 }
 _CALLED = {
     "at": "a burst",
@@ -29,9 +29,9 @@ _CALLED = {
     "users": "users",
     "trace": "a trace",
 }
-_HINTS = {("at", key): "remove it, or give a 'rate'" for key in ("arrivals", "for", "drain")} | {
-    ("stages", "for"): "the durations of the stages say when it ends"
-}
+_HINTS = {
+    ("at", key): "remove it, or give a 'rate'" for key in ("arrivals", "for", "drain", "warmup")
+} | {("stages", "for"): "the durations of the stages say when it ends"}
 
 
 def resolve_loads(given: Any, path: str, report: Report, folder: Path, routes: list[str]) -> Any:
@@ -88,7 +88,21 @@ def _lasting(given: Document, way: str, path: str, report: Report, folder: Path)
         out["ramp"] = given.get("ramp", "0s")
     if "requests" in given:
         out["requests"] = given["requests"]
-    return out | _end(given, path, report)
+    return out | _end(given, path, report) | _warmup(given, path, report)
+
+
+def _warmup(given: Document, path: str, report: Report) -> Document:
+    """What is left out at the beginning; some of the load has to come after it."""
+    warmup, end = given.get("warmup", "none"), given.get("for", BAD)
+    stages = given.get("stages", BAD)
+    if stages is not BAD and not any(s is BAD or BAD in s.values() for s in stages):
+        total = sum(units.parse_duration(stage["duration"]) for stage in stages)
+        end = units.exact_duration(total)
+    fixed = warmup not in (BAD, "auto", "none") and end is not BAD
+    if fixed and units.parse_duration(warmup) >= units.parse_duration(end):
+        report(f"{path}.warmup", f"{warmup} leaves nothing of the {end} of the load")
+        return {"warmup": BAD}
+    return {"warmup": warmup}
 
 
 def _end(given: Document, path: str, report: Report) -> Document:
@@ -108,6 +122,7 @@ def _stages(given: Document, path: str, report: Report) -> Any:
     if "requests" in given:
         out["requests"] = given["requests"]
     out["drain"] = given.get("drain", DRAIN)
+    out |= _warmup(given, path, report)
     _some_rate(out, path, report)
     return out
 
@@ -127,7 +142,11 @@ def _trace(given: Document, path: str, report: Report, folder: Path, routes: lis
         found = rows(found, f"{path}.trace", report, folder, routes)
     elif found is not BAD and _sound(found, path, report, routes):
         found = sorted(found, key=lambda row: units.parse_duration(row[0]))
-    return {"trace": found, **_end(given, path, report)}
+    return {
+        "trace": found,
+        **_end(given, path, report),
+        **_warmup(given, path, report),
+    }
 
 
 def _sound(found: list[Any], path: str, report: Report, routes: list[str]) -> bool:

@@ -32,6 +32,7 @@ _TITLES = {
     "SIM123": "connections that find the backlog full",
     "SIM124": "workers killed by their timeout",
     "SIM125": "a call that takes longer than its timeout",
+    "SIM126": "the warm-up is not over",
 }
 
 

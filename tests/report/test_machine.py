@@ -52,6 +52,15 @@ def test_the_whole_document() -> None:
     assert got == {
         "metrics": METRICS,
         "routes": {"get_user": METRICS},
+        "intervals": {
+            "level": 0.95,
+            "method": "none",
+            "replications": 1,
+            "note": "",
+            "stable": True,
+            "metrics": {},
+            "routes": {"get_user": {}},
+        },
         "failures": {},
         "breakdown": [
             {"kind": "wait", "cause": "pool:db", "mean_s": 5.0, "p95_s": 10.0, "share": 0.5},
@@ -90,7 +99,9 @@ def test_the_whole_document() -> None:
             {
                 "threshold": "latency p(95)<20s",
                 "ok": True,
+                "verdict": "passed",
                 "observed": 15.0,
+                "interval": None,
                 "limit": 20.0,
                 "unit": "s",
             }
@@ -102,6 +113,7 @@ def test_the_whole_document() -> None:
             "version": "1.0",
             "engine": "reference",
             "ended": "empty",
+            "warmup": {"until_s": 0.0, "requests": 0, "over": True},
             "overheads": {
                 f"{name}_s": 0.0
                 for name in (
