@@ -79,9 +79,7 @@ def run(
     codes = []
     for file, scenario in zip(files, running.all_loaded(files, overrides), strict=True):
         answer = running.simulated(scenario, seed)
-        several = None
-        if wanted != 1 and answer.trace.ended != "interrupted":
-            several = running.replicated(answer, overrides, seed=seed, number=wanted, jobs=jobs)
+        several = running.replicated(answer, overrides, seed=seed, number=wanted, jobs=jobs)
         command = running.repeat("run", [file, *overrides], seed, number)
         folder = running.folder_of(out, file, files)
         running.print_answer(

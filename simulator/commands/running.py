@@ -68,8 +68,13 @@ def replications(text: str) -> int:
 
 def replicated(
     answer: Answer, overrides: list[str], *, seed: int | None, number: int, jobs: int | None
-) -> Replicated:
-    """More runs of a scenario that was run once, or exit 3 where one exceeds a limit."""
+) -> Replicated | None:
+    """More runs of a scenario that was run once; None where one is enough.
+
+    Exit 3 where one exceeds a limit.
+    """
+    if number == 1 or answer.trace.ended == "interrupted":
+        return None
     from simulator.engines.contract import LimitError
     from simulator.experiments.executors import Local, available_cpus
     from simulator.experiments.replications import LOOKS, Case, replicate

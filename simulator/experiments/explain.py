@@ -173,7 +173,7 @@ class _Runs:
         return answer
 
 
-def _order(before: Measured, after: Measured) -> tuple[int, float]:
+def _order(before: Measured, after: Measured) -> tuple[int | Fraction, float]:
     """Fewer failures first, then a lower mean."""
     mean = after.total.mean_ns
     return after.total.errors - before.total.errors, float("inf") if mean is None else mean
