@@ -15,7 +15,15 @@ from typing import Annotated
 
 import typer
 
-from simulator.commands import console, explaining, running, sizing, starting, sweeping
+from simulator.commands import (
+    checking,
+    console,
+    explaining,
+    running,
+    sizing,
+    starting,
+    sweeping,
+)
 
 app = typer.Typer(
     add_completion=False,
@@ -181,6 +189,32 @@ def size(
         arguments, slo=slo or [], limits=limits or [], cost=cost or [], seed=seed
     )
     console.leave(sizing.print_found(sizing.found(question), as_json=as_json))
+
+
+@app.command()
+def check(
+    arguments: Arguments,
+    overheads: Annotated[
+        str | None, typer.Option(metavar="F.yaml", help="What sim calibrate wrote of this machine.")
+    ] = None,
+    runs: Annotated[int, typer.Option(min=1, help="Runs; their median is compared.")] = 3,
+    tolerance: Annotated[
+        str | None, typer.Option(help="Such as 5%; default: by what the run is bound by.")
+    ] = None,
+    scale: Annotated[str, typer.Option(help="All times times this, such as 0.1.")] = "1",
+    database: Annotated[str, typer.Option(help="embedded, none or a DSN.")] = "embedded",
+    budget: Annotated[
+        str | None, typer.Option(help="Such as 'requests<=20k,rate<=2000/s,time<=2m'.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The same numbers as JSON.")] = False,
+) -> None:
+    """Serve it for real, measure it, and compare with the prediction; 99 if it is off."""
+    files, overrides = console.files_and_overrides(arguments)
+    chosen = checking.options(
+        overheads=overheads, runs=runs, tolerance=tolerance, scale=scale, database=database,
+        budget=budget,
+    )  # fmt: skip
+    console.leave(checking.check_all(files, overrides, chosen, as_json=as_json))
 
 
 @app.command()

@@ -1,0 +1,127 @@
+"""What ``sim check`` prints: a table of figures for each scenario, or JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from statistics import median
+from typing import Any
+
+from simulator.calibration.check import Checked
+from simulator.calibration.figures import ABSOLUTE_S, Figure
+from simulator.report.format import NONE, duration, percent, rate
+
+_HEAD = ("FIGURE", "measured", "of all runs", "predicted", "95 %", "error", "allowed", "")
+
+
+def render(checked: Checked, *, command: str, version: str) -> str:
+    """The page of one scenario; ends in a newline."""
+    live = checked.lives[0]
+    runs = f"{len(checked.lives)} runs" if len(checked.lives) > 1 else "1 run"
+    verdict = "agrees" if checked.passed else "does NOT agree"
+    head = f"{checked.scenario.name}   bound by {checked.bound.value}   {runs} of "
+    head += f"{checked.predicted.total.requests} requests: prediction {verdict}"
+    lines = [head, "", *_table(checked.figures), ""]
+    ok = median(summary.total.ok for summary in checked.measured)
+    lines.append(
+        f"  ok            {ok:g} measured, {checked.predicted.total.ok} predicted"
+        + ("" if checked.answers_agree else "   DIFFERS")
+    )
+    lines += [f"  failed        {name}: {n}" for name, n in checked.measured[0].failures]
+    late = max(int(run.excess_ns.max()) if len(run.excess_ns) else 0 for run in checked.lives)
+    lines.append(
+        f"  generator     {percent(live.cpu_share)} of a core, "
+        f"{duration(live.cpu_per_request_ns)} a request, at most {duration(late)} late"
+    )
+    if checked.cpu is not None:
+        lines.append(f"  cpu steps     took {checked.cpu:.3f} of their time in the runs")
+    if checked.splits:
+        lines.append(f"  splits        {_splits(checked)}")
+    shown = ("python", "fastapi", "uvicorn", "uvloop", "gunicorn", "asyncpg", "database")
+    told = ", ".join(f"{k} {checked.versions[k]}" for k in shown if k in checked.versions)
+    lines += [f"  served by     {told}", *(f"  note          {note}" for note in checked.notes)]
+    lines += ["", f"  repeat: {command}   {version}"]
+    return "\n".join(lines) + "\n"
+
+
+def as_dict(checked: Checked) -> dict[str, Any]:
+    """The same numbers as plain data, times in seconds."""
+    return {
+        "name": checked.scenario.name,
+        "bound": checked.bound.value,
+        "passed": checked.passed,
+        "ok": {
+            "measured": [summary.total.ok for summary in checked.measured],
+            "predicted": checked.predicted.total.ok,
+        },
+        "failures": [dict(summary.failures) for summary in checked.measured],
+        "figures": {
+            figure.name: {
+                "measured": list(figure.measured),
+                "predicted": figure.predicted_mid,
+                "predicted_interval": list(figure.interval),
+                "error": figure.error,
+                "allowed": figure.tolerance,
+                "judged": figure.judged,
+                "agrees": figure.agrees,
+            }
+            for figure in checked.figures
+        },
+        "generator": [
+            {
+                "cpu_share": live.cpu_share,
+                "cpu_per_request_s": live.cpu_per_request_ns / 1e9,
+                "late_max_s": int(live.excess_ns.max()) / 1e9 if len(live.excess_ns) else 0.0,
+            }
+            for live in checked.lives
+        ],
+        "cpu_ratio": checked.cpu,
+        "splits": [list(shares) for shares in checked.splits],
+        "versions": checked.versions,
+        "notes": list(checked.notes),
+    }
+
+
+def _table(rows: Sequence[Figure]) -> list[str]:
+    cells = [_HEAD, *(_cells(figure) for figure in rows)]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(_HEAD))]
+    return [
+        "  " + "  ".join(
+            cell.ljust(width) if i in (0, len(_HEAD) - 1) else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in cells
+    ]  # fmt: skip
+
+
+def _cells(figure: Figure) -> tuple[str, ...]:
+    show = _shown(figure)
+    low, high = figure.interval
+    verdict = "reported" if not figure.judged else "ok" if figure.agrees else "FAILED"
+    off = abs(figure.predicted_mid - figure.measured_mid)
+    near = off <= figure.slack and abs(figure.error) > figure.tolerance
+    allowed = f"{figure.tolerance:.0%}"
+    return (
+        figure.name,
+        show(figure.measured_mid),
+        f"{show(min(figure.measured))} … {show(max(figure.measured))}",
+        show(figure.predicted_mid),
+        NONE if low == high else f"{show(low)} … {show(high)}",
+        f"{figure.error:+.1%}",
+        f"{ABSOLUTE_S * 1e3:g} ms" if near else "interval" if figure.by_interval else allowed,
+        verdict,
+    )
+
+
+def _shown(figure: Figure) -> Any:
+    if figure.name == "throughput":
+        return lambda value: rate(Fraction(value))
+    return lambda value: duration(round(value * 1e9))
+
+
+def _splits(checked: Checked) -> str:
+    busiest = sorted(shares[0] / sum(shares) for shares in checked.splits)
+    return (
+        f"the busiest worker has {percent(busiest[0])} to {percent(busiest[-1])} of the "
+        f"connections, {percent(median(busiest))} in the median of {len(busiest)}"
+    )

@@ -1,0 +1,104 @@
+"""What ``sim check`` does: serve, measure, simulate, compare, print; one file after another."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+from simulator.commands import console
+
+if TYPE_CHECKING:
+    from simulator.calibration.check import Options
+
+
+def options(
+    *, overheads: str | None, runs: int, tolerance: str | None, scale: str, database: str,
+    budget: str | None,
+) -> Options:  # fmt: skip
+    """The options of a check, or exit 2 with what is wrong with them."""
+    from simulator.calibration.check import Options
+    from simulator.calibration.generator import Budget
+
+    try:
+        factor = Fraction(scale)
+        if not 0 < factor <= 100:
+            raise ValueError
+    except (ValueError, ZeroDivisionError):
+        console.usage(f"--scale {scale}: expected a number above 0, such as 0.1")
+    try:
+        allowed = Budget.parse(budget) if budget else Budget()
+    except ValueError as error:
+        console.usage(f"--budget {error}")
+    return Options(
+        overheads=overheads or "typical",
+        runs=runs,
+        tolerance=None if tolerance is None else _share(tolerance),
+        scale=factor,
+        database=database,
+        budget=allowed,
+    )
+
+
+def _share(text: str) -> float:
+    from simulator.units import UnitError, parse_percent
+
+    try:
+        return float(parse_percent(text))
+    except UnitError as error:
+        console.usage(f"--tolerance {error}")
+
+
+def check_all(files: list[str], overrides: list[str], chosen: Options, *, as_json: bool) -> int:
+    """Check one file after another; gives back the exit code."""
+    from simulator.calibration import check_page
+    from simulator.calibration.check import NotMeasured, check
+    from simulator.commands.running import repeat
+    from simulator.report import machine
+    from simulator.scenario import ScenarioError
+    from simulator.version import VERSION
+
+    documents: list[dict[str, Any]] = []
+    codes = [console.OK]
+    for file in files:
+        try:
+            checked = check(file, overrides, chosen, _progress(file))
+        except ScenarioError as error:
+            console.tell(error)
+            codes.append(console.INVALID)
+            continue
+        except NotMeasured as error:
+            console.tell(f"{file}: not measured: {error}")
+            documents.append({"name": file, "not_measured": str(error)})
+            codes.append(console.ENVIRONMENT)
+            continue
+        except KeyboardInterrupt:
+            console.tell(f"{file}: interrupted, its runs are not complete")
+            codes.append(console.INTERRUPTED)
+            break
+        codes.append(console.OK if checked.passed else console.FAILED)
+        if as_json:
+            documents.append(check_page.as_dict(checked))
+            continue
+        command = repeat("check", [file, *overrides], None)
+        console.show(check_page.render(checked, command=command, version=VERSION))
+        if file != files[-1]:
+            console.show("\n")
+    if as_json:
+        console.show(machine.dumps({"checks": documents, "version": VERSION}).decode())
+    return _code(codes)
+
+
+def _code(codes: list[int]) -> int:
+    """Interrupted before invalid before failed before not measured before fine."""
+    order = (
+        console.INTERRUPTED, console.INVALID, console.FAILED, console.ENVIRONMENT, console.OK,
+    )  # fmt: skip
+    return next(code for code in order if code in codes)
+
+
+def _progress(file: str) -> Callable[[str], None]:
+    if not sys.stderr.isatty():
+        return lambda text: None
+    return lambda text: console.tell(f"{file}: {text}")

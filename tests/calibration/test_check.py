@@ -1,0 +1,157 @@
+"""`sim check`: what agrees and what doesn't, scaling, and four real services."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from simulator.analysis.summary import summarize
+from simulator.calibration.figures import Bound, Figure, bound, figures
+from simulator.calibration.scaling import scaled
+from simulator.engines.reference import run
+from simulator.scenario import dumps, load, loads
+from simulator.workload import Workload
+from tests.conftest import ROOT, Sim
+
+SLEEP = Figure("p50", (1.0, 1.1, 0.9), (1.05,), 0.1, 0.002, judged=True, by_interval=False)
+
+
+def test_a_figure_agrees_within_its_tolerance_of_the_median_of_all_runs() -> None:
+    assert SLEEP.agrees and SLEEP.error == pytest.approx(0.05)
+    assert not replace(SLEEP, predicted=(1.11,)).agrees
+    assert not replace(SLEEP, predicted=(0.89,)).agrees
+    assert replace(SLEEP, measured=(1.0, 50.0, 0.9), predicted=(1.09,)).agrees
+
+
+def test_two_milliseconds_are_always_allowed() -> None:
+    assert replace(SLEEP, measured=(0.004,), predicted=(0.006,)).agrees
+    assert not replace(SLEEP, measured=(0.004,), predicted=(0.0061,)).agrees
+
+
+def test_of_several_workers_the_interval_counts() -> None:
+    spread = tuple(i / 10 for i in range(1, 41))
+    split = replace(SLEEP, predicted=spread, by_interval=True)
+    assert split.interval == (0.2, 3.9)  # 38 of 40
+    assert replace(split, measured=(3.8,)).agrees
+    assert not replace(split, measured=(4.5,)).agrees
+    assert not replace(split, measured=(3.8,), by_interval=False).agrees
+
+
+def test_figures_are_judged_by_what_bounds_the_run() -> None:
+    one = {"makespan": 1.0, "throughput": 10.0, "mean": 0.5, "p50": 0.5, "p95": 0.9, "p99": None}
+    cpu = figures(Bound.CPU, [one], [one])
+    assert [f.name for f in cpu if f.judged] == ["makespan", "throughput", "p50", "p95"]
+    assert {f.tolerance for f in cpu} == {0.25}
+    gil = figures(Bound.GIL, [one], [one])
+    assert [f.name for f in gil if f.judged] == ["mean", "p50"]
+    assert {f.tolerance for f in figures(Bound.CPU, [one], [one], 0.01)} == {0.01}
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        ("1000req", Bound.WAITS),
+        ("1000req-blocking-driver", Bound.WAITS),  # the loop is held, but not by computing
+        ("same-row", Bound.WAITS),
+        ("cpu-async", Bound.CPU),
+        ("fast-api-no-gain", Bound.CPU),  # nothing is short, but latency is all computing
+        ("cpu-def", Bound.GIL),
+        ("cpu-4workers", Bound.SPLIT),
+        ("3users-sync", Bound.WAITS),
+    ],
+)
+def test_what_a_run_is_bound_by(config: str, expected: Bound) -> None:
+    plan = load(ROOT / f"configs/{config}.yaml").plan
+    trace = run(plan, Workload(plan))
+    assert bound(plan, trace, summarize(plan, trace)) is expected
+
+
+@pytest.mark.parametrize("config", ["1000req", "read-heavy-listing", "retry-storm", "long-polling"])
+def test_a_scaled_scenario_is_the_same_in_less_time(config: str) -> None:
+    given = load(ROOT / f"configs/{config}.yaml", ["server.overheads=none"])
+    small = loads(dumps(scaled(given.document, Fraction(1, 10)))).plan
+    ref, comp = run(given.plan, Workload(given.plan)), run(small, Workload(small))
+    assert len(ref) == len(comp)
+    assert (ref.outcome == comp.outcome).mean() > 0.99
+    assert comp.arrival_ns * 10 == pytest.approx(ref.arrival_ns, rel=1e-3, abs=1000)
+    ok = ref.outcome == comp.outcome
+    assert comp.finish_ns[ok].sum() * 10 == pytest.approx(ref.finish_ns[ok].sum(), rel=2e-3)
+
+
+def test_overheads_and_the_switch_interval_are_not_scaled() -> None:
+    given = load(ROOT / "configs/1000req.yaml", ["server.overheads=typical"]).document
+    small = scaled(given, Fraction(1, 10))
+    assert small["server"]["overheads"] == given["server"]["overheads"]
+    assert small["server"]["switch_interval"] == given["server"]["switch_interval"]
+    assert small["routes"]["get_user"]["steps"][0]["time"] == "500ms"
+
+
+# Errors of the command.
+
+
+def test_what_cannot_be_meant(sim: Sim) -> None:
+    for words, said in (
+        (("--scale", "0"), "--scale 0: expected a number above 0"),
+        (("--budget", "x"), "--budget 'x', expected such as"),
+        (("--tolerance", "5"), "--tolerance "),
+    ):
+        result = sim("check", "configs/1000req.yaml", *words)
+        assert (result.code, result.out) == (2, "")
+        assert said in result.err
+
+
+def test_a_wrong_scenario_is_told_and_not_served(sim: Sim) -> None:
+    result = sim("check", "configs/1000req.yaml", "pools.db.sise=5")
+    assert result.code == 3
+    assert "did you mean 'size'?" in result.err
+
+
+def test_a_run_that_takes_too_long_is_not_begun(sim: Sim) -> None:
+    result = sim("check", "configs/1000req-default-pool.yaml")
+    assert result.code == 5
+    assert "not measured: a run takes" in result.err and "--scale 0.1" in result.err
+
+
+def test_one_that_cannot_be_measured_does_not_hide_the_others(sim: Sim, tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text("load: 5\n")
+    result = sim("check", str(wrong), "configs/1000req-default-pool.yaml", "--json")
+    assert result.code == 3
+    (other,) = json.loads(result.out)["checks"]
+    assert other["not_measured"].startswith("a run takes")
+
+
+# Real services, in seconds each.
+
+CASES = {
+    "sleep": ("configs/async-unlimited.yaml", "load.requests=100", "--scale", "0.1"),
+    "pool": ("configs/1000req.yaml", "load.requests=200", "--scale", "0.1"),
+    "lock": (
+        "configs/same-row.yaml", "load.requests=20", "pools.db.size=20", "routes.count_view.steps[0].do[1].time=50ms",
+    ),
+    "cpu": ("configs/cpu-async.yaml",),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_real_service_does_as_predicted(sim: Sim, case: str) -> None:
+    result = sim("check", *CASES[case], "--json")
+    assert result.code == 0, result.out + result.err
+    checked = json.loads(result.out)["checks"][0]
+    assert checked["passed"] and checked["ok"]["predicted"] == checked["ok"]["measured"][0]
+    assert {"makespan", "throughput", "p50", "p95", "p99"} <= checked["figures"].keys()
+
+
+def test_a_wrong_prediction_fails(sim: Sim, tmp_path: Path) -> None:
+    slow = tmp_path / "slow.yaml"
+    slow.write_text("{loop_before: 20ms}\n")
+    result = sim(
+        "check", "configs/async-unlimited.yaml", "load.requests=50", "--scale", "0.02",
+        "--runs", "1", "--overheads", str(slow),
+    )  # fmt: skip
+    assert result.code == 99, result.err
+    assert "prediction does NOT agree" in result.out and "FAILED" in result.out
