@@ -131,7 +131,8 @@ CASES = {
     "sleep": ("configs/async-unlimited.yaml", "load.requests=100", "--scale", "0.1"),
     "pool": ("configs/1000req.yaml", "load.requests=200", "--scale", "0.1"),
     "lock": (
-        "configs/same-row.yaml", "load.requests=20", "pools.db.size=20", "routes.count_view.steps[0].do[1].time=50ms",
+        "configs/same-row.yaml", "load.requests=20", "pools.db.size=20",
+        "routes.count_view.steps[0].do[1].time=50ms",
     ),
     "cpu": ("configs/cpu-async.yaml",),
 }  # fmt: skip
