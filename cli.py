@@ -43,6 +43,23 @@ Arguments = Annotated[
 ]
 
 
+def _version(wanted: bool) -> None:
+    if wanted:
+        from simulator.version import VERSION
+
+        console.show(f"sim {VERSION}\n")
+        console.leave(console.OK)
+
+
+@app.callback()
+def begin(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it, end.")
+    ] = False,
+) -> None:
+    """What stands before a command."""
+
+
 @app.command()
 def run(
     arguments: Arguments,
@@ -301,7 +318,9 @@ def examples(
     elif name in known:
         console.show(known[name][1].read_text(encoding="utf-8"))
     else:
-        console.usage(f"no example called '{name}', expected one of: {', '.join(known)}")
+        from simulator.scenario.problem import nearest
+
+        console.usage(f"no example called '{name}', {nearest(name, known, cutoff=0.5)}")
 
 
 @app.command()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from simulator.version import VERSION
 from tests.conftest import ROOT, Sim
 from tests.interrupt import interrupted
 
@@ -276,6 +277,21 @@ def test_users_whose_answers_take_no_time_would_never_end(
     assert "a user asks more than 1000 times at 0 ns (ASKED_PER_INSTANT_MAX)" in result.err
     ends = sim("run", str(path), "load={users: 3, requests: 5000}", "--json")
     assert (ends.code, json.loads(ends.out)["metrics"]["requests"]) == (0, 5000)
+
+
+def test_a_name_that_no_file_can_have(sim: Sim) -> None:
+    result = sim("run", "x" * 300 + ".yaml")
+    assert (result.code, result.out) == (3, "")
+    assert "error: cannot be read: File name too long" in result.err
+
+
+def test_the_version_and_the_nearest_example(sim: Sim) -> None:
+    assert sim("--version").out == f"sim {VERSION}\n"
+    result = sim("examples", "1000re")
+    assert (result.code, result.err) == (
+        2,
+        "error: no example called '1000re', did you mean '1000req'?\n",
+    )
 
 
 def test_a_closed_pipe_ends_quietly() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import field
 from pathlib import Path
@@ -136,7 +137,7 @@ def _with_example(path: Path, problems: Problems) -> Problems:
     """The problem of a file that isn't there, with a hint where an example has its name."""
     from simulator.scenario.examples import examples
 
-    if path.exists() or path.stem not in {name for name, _, _ in examples()}:
+    if os.path.exists(path) or path.stem not in {name for name, _, _ in examples()}:
         return problems
     hinted, hint = Problems(), f"sim examples {path.stem} > {path.stem}.yaml writes the example"
     hinted.add(Mark(str(path)), problems.only().message, hint)
