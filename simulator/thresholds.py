@@ -21,8 +21,12 @@ AGGREGATES = {
     "throughput": ("rate",),
     "last": ("value",),
     "latency": ("avg", "min", "med", "max", "p(N)"),
+    "first_byte": ("avg", "min", "med", "max", "p(N)"),
 }
 """The aggregates of each metric."""
+
+DURATIONS = ("latency", "first_byte", "last")
+"""The metrics whose values are times."""
 
 OPERATORS: dict[str, Callable[[Fraction, Fraction], bool]] = {
     "<=": comparison.le,
@@ -80,7 +84,12 @@ def parse(metric: str, expression: str, routes: Collection[str]) -> Threshold:
 
 
 def _example(metric: str) -> str:
-    examples = {"latency": "p(95)<100ms", "last": "value<100s", "throughput": "rate>10/s"}
+    examples = {
+        "latency": "p(95)<100ms",
+        "first_byte": "p(95)<100ms",
+        "last": "value<100s",
+        "throughput": "rate>10/s",
+    }
     return examples.get(metric, "count>0" if metric in ("requests", "ok") else "count<5")
 
 
@@ -117,7 +126,7 @@ def _parse_aggregate(
 
 
 def _parse_value(metric: str, aggregate: str, text: str) -> Fraction:
-    if metric in ("latency", "last"):
+    if metric in DURATIONS:
         return Fraction(parse_duration(text))
     if aggregate == "count":
         return Fraction(int(text) if text.isascii() and text.isdigit() else parse_count(text))

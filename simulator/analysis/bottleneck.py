@@ -13,7 +13,7 @@ from simulator.analysis.ceiling import Ceiling, ceiling
 from simulator.analysis.closed import ClosedBound, closed_bound
 from simulator.analysis.devices import accelerator_of
 from simulator.analysis.exact import exact_sum
-from simulator.analysis.faults import fault_words, met
+from simulator.analysis.faults import fault_words, slowing
 from simulator.analysis.insight import Case, insight
 from simulator.analysis.keys import Keys
 from simulator.analysis.limits import (
@@ -123,9 +123,9 @@ def _reason(case: Case, bound: Bound) -> str:
     if closed is not None:
         return _closed_reason(case, closed)
     asked = offered(case.trace, bound)
-    for fault in met(case.plan, case.trace):
+    for fault in slowing(case.plan, case.trace, case.label):
         meanwhile = asked_in(case.trace, bound, fault.start_ns, fault.end_ns)
-        if asked is not None and not fault.outage and (meanwhile or 0) > max(asked, SHORT):
+        if asked is not None and (meanwhile or 0) > max(asked, SHORT):
             return (
                 f"{format.percent(asked)} busy while requests arrive, asked for "
                 f"{format.percent(meanwhile)} while {fault_words(case.plan, fault)}; "
@@ -366,12 +366,15 @@ def _deadlock(case: Case) -> Bottleneck:
     labels = [station.label for station in trace.stations]
     wanted = np.bincount([row.waits_for for row in trace.stuck], minlength=len(labels))
     label = labels[int(wanted.argmax())]
+    # Branches and attempts of a request have a row each, and can be stuck in one way.
+    stuck = list(dict.fromkeys(sorted(trace.stuck, key=lambda row: not row.holds)))
     lines = []
-    for row in trace.stuck[:_STUCK_SHOWN]:
+    for row in stuck[:_STUCK_SHOWN]:
         held = ", ".join(labels[i] for i in row.holds) or "nothing"
         lines.append(f"request {row.request} holds {held} and waits for {labels[row.waits_for]}")
-    if len(trace.stuck) > _STUCK_SHOWN:
-        lines.append(f"and {len(trace.stuck) - _STUCK_SHOWN} more")
-    left = int((trace.outcome == IN_FLIGHT).sum())
+    if len(stuck) > _STUCK_SHOWN:
+        lines.append(f"and {len(stuck) - _STUCK_SHOWN} more")
+    # Clients that have left are in flight no more, their work is still there.
+    left = max(int((trace.outcome == IN_FLIGHT).sum()), len({row.request for row in stuck}))
     sentence = f"deadlock: {format.count(left, 'request')} can never go on, for want of {label}."
     return _conclude(replace(case, kind="deadlock", label=label), sentence, tuple(lines))

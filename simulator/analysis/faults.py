@@ -34,6 +34,14 @@ def met(plan: Plan, trace: Trace) -> tuple[Fault, ...]:
     return tuple(f for f in plan.faults if f.start_ns <= last and f.end_ns > first)
 
 
+def slowing(plan: Plan, trace: Trace, label: str) -> list[Fault]:
+    """The faults that make a resource slow: its own, and what those who hold it wait for."""
+    own = [f for f in met(plan, trace) if not f.outage and target_label(plan, f) == label]
+    if own or label.startswith(("service ", "accelerator ", "client ", "rate limit ")):
+        return own
+    return [fault for fault in met(plan, trace) if not fault.outage]
+
+
 def arrived_in(trace: Trace, fault: Fault) -> int:
     """How many requests arrive while a fault lasts."""
     at = trace.arrival_ns

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from fractions import Fraction
 
 from simulator.analysis.confidence import Interval
-from simulator.analysis.summary import SECOND_NS, Group, Summary
+from simulator.analysis.summary import SECOND_NS, Group, Latency, Summary
 from simulator.plan import NEVER
 from simulator.record import dataclass
 from simulator.thresholds import Threshold
@@ -65,7 +65,10 @@ def _evaluate(threshold: Threshold, summary: Summary, interval: Interval | None)
 def _observe(threshold: Threshold, group: Group) -> Fraction | None:
     metric, aggregate = threshold.metric, threshold.aggregate
     if metric == "latency":
-        return _observe_latency(threshold, group)
+        return _observe_latency(threshold, group.latency)
+    if metric == "first_byte":
+        # Without a stream there is no first byte before the last.
+        return _observe_latency(threshold, group.first_byte or group.latency)
     if metric == "last":
         return None if group.last_ns is None else Fraction(group.last_ns)
     if metric == "throughput":
@@ -79,8 +82,7 @@ def _observe(threshold: Threshold, group: Group) -> Fraction | None:
     return counted / group.finished if group.finished else None
 
 
-def _observe_latency(threshold: Threshold, group: Group) -> Fraction | None:
-    latency = group.latency
+def _observe_latency(threshold: Threshold, latency: Latency) -> Fraction | None:
     if threshold.aggregate == "avg":
         return latency.mean_exact_ns
     if threshold.aggregate == "min":

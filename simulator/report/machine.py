@@ -20,6 +20,7 @@ from simulator.analysis.warmup import ALL_COUNT, Warmup
 from simulator.plan import NEVER, Overheads, Plan
 from simulator.record import dataclass
 from simulator.report.terminal import PlacedFinding
+from simulator.thresholds import DURATIONS
 
 _COUNTED = ("requests", "ok", "errors", "in_flight", "throughput")
 
@@ -175,7 +176,7 @@ def _resource(row: Resource) -> dict[str, Any]:
 
 def threshold(result: ThresholdResult) -> dict[str, Any]:
     """A threshold, what was observed, and whether that decides it."""
-    in_ns = result.threshold.metric in ("latency", "last")
+    in_ns = result.threshold.metric in DURATIONS
     scale = SECOND_NS if in_ns else 1
     return {
         "threshold": result.text,

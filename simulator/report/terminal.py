@@ -20,6 +20,7 @@ from simulator.analysis.warmup import ALL_COUNT, Warmup
 from simulator.plan import NEVER, UNLIMITED, Load, LoadKind, Overheads, Plan, ServerKind
 from simulator.report import format
 from simulator.report.spreads import certain, notes, spreads
+from simulator.thresholds import DURATIONS
 
 BAR = 20
 """Characters of a bar of 100 %."""
@@ -333,7 +334,7 @@ def words(result: ThresholdResult) -> str:
     half = result.interval.half(float(result.observed))
     if math.isinf(half):
         text += ", too few samples to bound it"
-    elif result.threshold.metric in ("latency", "last"):
+    elif result.threshold.metric in DURATIONS:
         text += f" {format.spread(half)}"
     elif result.threshold.metric in ("ok", "errors") and result.threshold.aggregate == "rate":
         text += f" ±{format.percent(half)}"
@@ -351,7 +352,7 @@ def observed(result: ThresholdResult) -> str:
     threshold, value = result.threshold, result.observed
     if value is None:
         return "no samples"
-    if threshold.metric in ("latency", "last"):
+    if threshold.metric in DURATIONS:
         return format.duration(int(value + Fraction(1, 2)))
     if threshold.aggregate == "count":
         return format.mean_count(value)

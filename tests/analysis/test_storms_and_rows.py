@@ -94,3 +94,56 @@ routes: {a: {handler: async def, steps: [{gather: [{call: pay}, {call: pay}]}]}}
     assert first_tries(found.scenario.plan, found.trace, "service pay") == 0.5
     once = run(text, "services.pay.errors=0%")
     assert first_tries(once.scenario.plan, once.trace, "service pay") == 1
+
+
+FAULTY = """\
+load: {rate: 50/s, arrivals: constant, for: 4s}
+pools: {db: {size: 3, database: pg}}
+databases: {pg: {}}
+services: {s: {time: 20ms, concurrency: 2, timeout: 300ms, retries: 1}}
+routes: {a: {handler: async def, steps: [{call: s}, {query: db, time: 5ms}]}}
+faults: [{database: pg, at: 1s, for: 1s, slow: 3}, {service: s, at: 1s, for: 1s, slow: 4}]
+"""
+
+
+def test_a_service_is_slow_for_its_own_fault_not_for_that_of_a_database() -> None:
+    sentence = run(FAULTY).bottleneck.sentence
+    assert "asked for 200% while service s is 4 times slower from 1s to 2s" in sentence
+
+
+def test_a_pool_is_slow_for_the_fault_of_its_database() -> None:
+    slower = FAULTY.replace("slow: 3", "slow: 8")
+    sentence = run(slower, "services.s.concurrency=20", "pools.db.size=1").bottleneck.sentence
+    assert sentence.startswith("pool db: ")
+    assert "asked for 200% while database pg is 8 times slower from 1s to 2s" in sentence
+
+
+def test_a_deadlock_of_those_whose_clients_have_left_counts_them() -> None:
+    """Both connections are held by requests that want another; the clients leave after 1 s."""
+    text = """\
+load: {requests: 2, at: once}
+client: {timeout: 1s}
+pools: {db: {size: 2}}
+routes: {a: {handler: async def, steps: [{with: db, do: [{await: 1ms}, {with: db, do: []}]}]}}
+"""
+    found = run(text).bottleneck
+    assert found.sentence == "deadlock: 2 requests can never go on, for want of pool db."
+    assert found.details[:2] == (
+        "request 0 holds pool db and waits for pool db",
+        "request 1 holds pool db and waits for pool db",
+    )
+
+
+def test_what_is_stuck_in_one_way_is_said_once_and_who_holds_something_first() -> None:
+    text = """\
+load: {requests: 3, at: once}
+client: {timeout: 1s, retries: 2}
+pools: {db: {size: 1}}
+routes: {a: {handler: async def, steps: [{with: db, do: [{await: 1ms}, {with: db, do: []}]}]}}
+"""
+    assert run(text).bottleneck.details == (
+        "request 0 holds pool db and waits for pool db",
+        "request 0 holds nothing and waits for pool db",
+        "request 1 holds nothing and waits for pool db",
+        "request 2 holds nothing and waits for pool db",
+    )

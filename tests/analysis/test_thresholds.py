@@ -8,7 +8,9 @@ import pytest
 
 from simulator.analysis.summary import Summary, summarize
 from simulator.analysis.verdicts import evaluate
+from simulator.answer import simulate
 from simulator.engines import contract
+from simulator.scenario import loads
 from simulator.thresholds import Threshold, parse
 from tests.analysis.handmade import MS, Rows, S, burst, plan
 
@@ -56,7 +58,7 @@ def test_the_value_is_exact(
             "latancy",
             "avg<1s",
             "unknown metric 'latancy', known metrics: "
-            "requests, ok, errors, in_flight, throughput, last, latency",
+            "requests, ok, errors, in_flight, throughput, last, latency, first_byte",
         ),
         (
             "latency{route:sav}",
@@ -138,3 +140,21 @@ def test_an_error_rate_counts_the_requests_that_have_ended() -> None:
     summary = summarize(rows.plan, rows.trace(end=3))
     (result,) = evaluate([parse("errors", "rate<=50%", ROUTES)], summary)
     assert (result.ok, result.observed) == (True, Fraction(1, 2))
+
+
+def test_the_first_byte_of_a_stream_has_thresholds_of_its_own() -> None:
+    """3 chunks of 10 ms: the first byte after 10, the last after 30; a query streams nothing."""
+    text = """\
+load: {requests: 1, at: once}
+routes:
+  chat: {handler: async def, steps: [{stream: {chunks: 3, every: 10ms}}]}
+thresholds: {first_byte: [p(95)<=10ms, p(95)<10ms], latency: [max<=30ms]}
+"""
+    found = simulate(loads(text)).thresholds
+    assert [(row.ok, row.observed) for row in found] == [
+        (True, 10 * MS),
+        (False, 10 * MS),
+        (True, 30 * MS),
+    ]
+    plain = simulate(loads(text.replace("stream: {chunks: 3, every: 10ms}", "await: 20ms")))
+    assert [row.observed for row in plain.thresholds] == [20 * MS] * 3
