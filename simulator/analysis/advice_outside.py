@@ -5,6 +5,7 @@ from __future__ import annotations
 from simulator.analysis.calls import hopeless_calls, limited_service
 from simulator.analysis.devices import accelerator_of
 from simulator.analysis.insight import Case
+from simulator.analysis.limits import waits_for_window
 from simulator.engines.contract import service_outcome
 from simulator.plan import UNLIMITED, Accelerator
 from simulator.units import exact_duration
@@ -25,6 +26,8 @@ def more_devices(case: Case) -> str | None:
     spec = accelerator_of(case.plan, case.label)
     if spec is None:
         return None
+    if case.bound and waits_for_window(case.plan, case.trace, case.bound):
+        return f"accelerators.{spec.label}.batch.wait=0s"
     if spec.continuous and _more_run_faster(spec):
         return f"accelerators.{spec.label}.continuous.max_running={2 * spec.batch_max}"
     return f"accelerators.{spec.label}.count={2 * spec.count}"

@@ -14,6 +14,7 @@ from simulator.analysis.limits import (
     only_threads,
     processes,
     requests_waiting,
+    waits_for_window,
 )
 from simulator.analysis.routes import blocking_routes, chunks_take_threads, taken_twice
 from simulator.analysis.summary import Spent, Summary
@@ -77,6 +78,9 @@ _INSIGHTS = {
     "call timeout": "the service works on, and the caller has already given up: every time.",
     "service": "the service serves {size} at a time, whoever calls.",
     "accelerator": "a device serves one batch at a time: {devices}, up to {batch} in each batch.",
+    "accelerator, window": (
+        "an incomplete batch waits {window} for others: the devices have time for each alone."
+    ),
     "accelerator, continuous": (
         "{devices} takes up to {batch} at once, and every step costs more the more run."
     ),
@@ -160,6 +164,7 @@ def insight(case: Case) -> str:
         most=most.cause.replace(":", " ", 1) if most else "",
         devices=format.count(spec.count, "device") if spec else "",
         batch=spec.batch_max if spec else 0,
+        window=format.duration(spec.wait_ns) if spec else "",
     )
 
 
@@ -178,6 +183,9 @@ def variant(case: Case) -> str:
     spec = accelerator_of(case.plan, case.label)
     if case.kind == "accelerator" and spec is not None and spec.continuous:
         return "accelerator, continuous"
+    bound = case.bound if case.kind == "accelerator" else None
+    if bound is not None and waits_for_window(case.plan, case.trace, bound):
+        return "accelerator, window"
     if case.kind == "event loop" and case.bound:
         computed = exact_sum(case.trace.spent_ns[:, CPU]) + exact_sum(
             case.trace.spent_ns[:, FRAMEWORK]

@@ -8,6 +8,7 @@ from fractions import Fraction
 import numpy as np
 
 from simulator.analysis.bounds import Bound
+from simulator.analysis.devices import accelerator_of
 from simulator.analysis.exact import exact_sum
 from simulator.analysis.resources import select, steps_of, value_at
 from simulator.analysis.routes import call_timeout_ns
@@ -84,6 +85,21 @@ def asked_in(trace: Trace, bound: Bound, start_ns: int, end_ns: int) -> Fraction
         return None
     work = Fraction(exact_sum(visits.work_ns[began]), int(began.sum()))
     return came * work * bound.first_tries / (bound.size * (end_ns - start_ns))
+
+
+def waits_for_window(plan: Plan, trace: Trace, bound: Bound) -> bool:
+    """Whether an accelerator's batches wait for their window though each could be of one.
+
+    Its devices have time enough for every item alone.
+    """
+    spec = accelerator_of(plan, trace.stations[bound.station].label)
+    if spec is None or spec.continuous or not spec.wait_ns or is_burst(trace):
+        return False
+    alone_ns = spec.table_ns[0] if spec.table_ns else spec.base_ns + spec.per_item_ns
+    if spec.time >= 0:
+        alone_ns = round(plan.streams[spec.time].distribution.mean_ns)
+    span_ns = int(trace.arrival_ns.max()) - int(trace.arrival_ns.min())
+    return bound.served * alone_ns < SHORT * spec.count * span_ns
 
 
 def enough(slots: int, utilisation: Fraction | None) -> int:

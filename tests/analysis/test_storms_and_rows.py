@@ -147,3 +147,23 @@ routes: {a: {handler: async def, steps: [{with: db, do: [{await: 1ms}, {with: db
         "request 1 holds nothing and waits for pool db",
         "request 2 holds nothing and waits for pool db",
     )
+
+
+WINDOW = """\
+load: {rate: 20/s, for: 20s}
+accelerators: {gpu: {batch: {max: 8, wait: 50ms}, time: {base: 20ms, per_item: 2ms}}}
+routes: {a: {handler: async def, steps: [{predict: gpu}]}}
+"""
+
+
+def test_a_window_that_is_waited_for_in_vain_is_said_to_be_that() -> None:
+    """22 ms for each alone is 44 % of a device at 20/s; at 60/s they need their batches."""
+    found = run(WINDOW)
+    assert found.bottleneck.insight == (
+        "an incomplete batch waits 50ms for others: the devices have time for each alone."
+    )
+    assert found.bottleneck.override == "accelerators.gpu.batch.wait=0s"
+    mended = run(WINDOW, str(found.bottleneck.override))
+    before, after = found.summary.total.latency.mean_ns, mended.summary.total.latency.mean_ns
+    assert before and after and after < 0.6 * before
+    assert run(WINDOW, "load.rate=60/s").bottleneck.override != "accelerators.gpu.batch.wait=0s"
