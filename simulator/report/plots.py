@@ -44,7 +44,10 @@ _STYLE: dict[Any, Any] = {
     "axes.axisbelow": True,
     "grid.color": "#E4E4E4",
     "grid.linewidth": 0.8,
-    "legend.frameon": False,
+    "legend.frameon": True,  # over bars and curves, too, its words can be read
+    "legend.framealpha": 0.85,
+    "legend.facecolor": "white",
+    "legend.edgecolor": "white",
 }
 
 

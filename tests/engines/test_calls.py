@@ -3,44 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 
 import pytest
 
 from simulator.distributions import Constant, Exponential
 from simulator.engines.reference import run
-from simulator.plan import Fault, Plan, ServerKind, Target
+from simulator.plan import Fault, ServerKind, Target
 from simulator.trace import NOT_GRANTED, Trace
 from simulator.workload import Workload
 from tests import invariants
+from tests.engines.reading import finished, ledger, outcomes, traced
 from tests.plans import MILLISECOND, NO_RETRIES, Steps, bucket, burst, plan, pool, service
 
 MS = MILLISECOND
-
-
-def traced(case: Plan, arrival: Sequence[int], times: dict[str, list[int]] | None = None) -> Trace:
-    """Run with arrivals at these milliseconds and these scripted times (in ms)."""
-    script = {name: [ms * MS for ms in values] for name, values in (times or {}).items()}
-    workload = Workload.scripted(case, arrival=[at * MS for at in arrival], times=script)
-    trace = run(case, workload)
-    invariants.check(case, trace, workload)
-    return trace
-
-
-def finished(trace: Trace) -> list[float]:
-    return (trace.finish_ns / MS).tolist()
-
-
-def outcomes(trace: Trace) -> list[str]:
-    return [trace.outcomes[outcome] for outcome in trace.outcome.tolist()]
-
-
-def ledger(trace: Trace, request: int) -> dict[str, float]:
-    return {
-        f"{cause.kind} {cause.name}": ns / MS
-        for cause, ns in zip(trace.causes, trace.spent_ns[request].tolist(), strict=True)
-        if ns
-    }
 
 
 def visits(trace: Trace, kind: str) -> list[tuple[int, float | None, float]]:

@@ -10,6 +10,7 @@ from simulator.plan import NEVER, LoadKind, Plan, Retries, ServerKind
 from simulator.trace import Trace
 from simulator.workload import Workload
 from tests import invariants
+from tests.engines.reading import finished, ledger, outcomes
 from tests.plans import MILLISECOND, SECOND, Steps, burst, changed, load, plan, pool
 
 MS = MILLISECOND
@@ -21,22 +22,6 @@ def traced(case: Plan, times: dict[str, list[int]] | None = None) -> Trace:
     trace = run(case, workload)
     invariants.check(case, trace, workload)
     return trace
-
-
-def finished(trace: Trace) -> list[float]:
-    return (trace.finish_ns / MS).tolist()
-
-
-def outcomes(trace: Trace) -> list[str]:
-    return [trace.outcomes[i] for i in trace.outcome]
-
-
-def ledger(trace: Trace, request: int) -> dict[str, float]:
-    return {
-        f"{cause.kind} {cause.name}": ns / MS
-        for cause, ns in zip(trace.causes, trace.spent_ns[request].tolist(), strict=True)
-        if ns
-    }
 
 
 def attempts(trace: Trace) -> list[tuple[int, int, float, float, str]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -11,10 +10,11 @@ import pytest
 from simulator.distributions import Exponential
 from simulator.engines import contract
 from simulator.engines.reference import run
-from simulator.plan import NEVER, UNLIMITED, LoadKind, Plan, ServerKind
-from simulator.trace import NOT_GRANTED, Trace
+from simulator.plan import NEVER, UNLIMITED, LoadKind, ServerKind
+from simulator.trace import NOT_GRANTED
 from simulator.workload import Workload
 from tests import invariants
+from tests.engines.reading import finished, ledger, traced
 from tests.plans import (
     MILLISECOND,
     SECOND,
@@ -32,29 +32,6 @@ from tests.plans import (
 )
 
 MS = MILLISECOND
-
-
-def traced(
-    case: Plan, arrival: Sequence[float], times: dict[str, list[int]] | None = None
-) -> Trace:
-    """Run with arrivals at these milliseconds and these scripted times (in ms)."""
-    script = {name: [ms * MS for ms in values] for name, values in (times or {}).items()}
-    workload = Workload.scripted(case, arrival=[int(ms * MS) for ms in arrival], times=script)
-    trace = run(case, workload)
-    invariants.check(case, trace, workload)
-    return trace
-
-
-def finished(trace: Trace) -> list[float]:
-    return (trace.finish_ns / MS).tolist()
-
-
-def ledger(trace: Trace, request: int) -> dict[str, float]:
-    return {
-        f"{cause.kind} {cause.name}": ns / MS
-        for cause, ns in zip(trace.causes, trace.spent_ns[request].tolist(), strict=True)
-        if ns
-    }
 
 
 def test_sync_workers_share_the_cores() -> None:

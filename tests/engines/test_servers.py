@@ -10,6 +10,7 @@ from simulator.plan import Balancer, Broadcast, Plan, ServerKind, Stream
 from simulator.trace import Trace
 from simulator.workload import Workload
 from tests import invariants
+from tests.engines.reading import finished
 from tests.plans import MILLISECOND, SECOND, Steps, burst, changed, plan, poisson, pool
 
 MS = MILLISECOND
@@ -22,10 +23,6 @@ def traced(case: Plan, arrival: list[float] | None = None, **times: list[int]) -
     trace = run(case, workload)
     invariants.check(case, trace, workload)
     return trace
-
-
-def finished(trace: Trace) -> list[float]:
-    return (trace.finish_ns / MS).tolist()
 
 
 def test_a_sync_worker_that_is_busy_for_too_long_is_killed() -> None:

@@ -3,40 +3,18 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Sequence
 
 import pytest
 
 from simulator.engines import contract
 from simulator.engines.reference import run
-from simulator.plan import Accept, LoadKind, Plan, ServerKind
-from simulator.trace import Trace
+from simulator.plan import Accept, LoadKind, ServerKind
 from simulator.workload import Workload
 from tests import invariants
+from tests.engines.reading import finished, ledger, traced
 from tests.plans import MILLISECOND, Steps, burst, database, load, plan, pool
 
 MS = MILLISECOND
-
-
-def traced(case: Plan, arrival: Sequence[int], times: dict[str, list[int]] | None = None) -> Trace:
-    """Run with arrivals at these milliseconds and these scripted times (in ms)."""
-    script = {name: [ms * MS for ms in values] for name, values in (times or {}).items()}
-    workload = Workload.scripted(case, arrival=[int(ms * MS) for ms in arrival], times=script)
-    trace = run(case, workload)
-    invariants.check(case, trace, workload)
-    return trace
-
-
-def finished(trace: Trace) -> list[float]:
-    return (trace.finish_ns / MS).tolist()
-
-
-def ledger(trace: Trace, request: int) -> dict[str, float]:
-    return {
-        f"{cause.kind} {cause.name}": ns / MS
-        for cause, ns in zip(trace.causes, trace.spent_ns[request].tolist(), strict=True)
-        if ns
-    }
 
 
 def test_await_frees_the_loop_and_block_freezes_it() -> None:
