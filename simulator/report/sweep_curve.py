@@ -28,6 +28,10 @@ TITLE_WIDTH = 84
 _BANDS = ("#FFFFFF", "#F0F0F0")
 _TICKS_MAX = 12
 
+_LEGEND_COLUMNS = 5
+_LEGEND_LETTERS, _HANDLE_LETTERS = 96, 7
+"""Letters that fit side by side in a legend below a picture, and what a handle takes of them."""
+
 
 def curve(figure: Figure, result: Result, metric: Metric, *, alone: bool) -> None:
     """The metric along the key; without ``alone`` p50 beside p95."""
@@ -266,8 +270,20 @@ def _curve_legend(axes: Axes) -> None:
         labels.append("some requests failed")
     # Below the axes: inside, it would lie on a curve or on a band's label somewhere.
     axes.figure.legend(
-        handles, labels, loc="outside lower center", ncols=min(len(labels), 5), columnspacing=1.5
+        handles, labels, loc="outside lower center", ncols=columns(labels), columnspacing=1.5
     )
+
+
+def columns(labels: Sequence[str]) -> int:
+    """How many labels of a legend stand side by side; a column is as wide as its longest."""
+    for count in range(min(len(labels), _LEGEND_COLUMNS), 1, -1):
+        rows, longer = divmod(len(labels), count)
+        heights = [rows + 1] * longer + [rows] * (count - longer)
+        starts = [sum(heights[:i]) for i in range(count)]
+        parts = [labels[i : i + height] for i, height in zip(starts, heights, strict=True)]
+        if sum(max(map(len, part)) + _HANDLE_LETTERS for part in parts) <= _LEGEND_LETTERS:
+            return count
+    return 1
 
 
 def tick(value: str) -> str:

@@ -20,7 +20,7 @@ from simulator.experiments.measures import Metric
 from simulator.experiments.sweep import Result, Row
 from simulator.record import dataclass
 from simulator.report.colours import VERMILION
-from simulator.report.sweep_curve import LOG_FROM, tick, wrapped
+from simulator.report.sweep_curve import LOG_FROM, columns, tick, wrapped
 from simulator.report.terminal import clean
 from simulator.thresholds import Threshold
 
@@ -179,7 +179,7 @@ def _hatches(figure: Figure, axes: Axes, grid: _Grid, title: str) -> None:
     figure.legend(
         handles=patches,
         loc="outside lower center",
-        ncols=min(len(patches), 5),
+        ncols=columns([str(patch.get_label()) for patch in patches]),
         title=title,
         title_fontsize=9.5,
     )

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import matplotlib
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from simulator.experiments.measures import parse_metric
 from simulator.experiments.sweep import Result, question, run
 from simulator.report import sweep_plot
+from simulator.report.plots import _STYLE
+from simulator.report.sweep_curve import columns
 
 BURST = """\
 name: burst
@@ -111,3 +115,31 @@ def test_what_can_not_be_drawn(tmp_path: Path) -> None:
         "a plot shows one key or two, this sweep varies "
         "pools.db.size, server.workers, seed: fix the others"
     )
+
+
+def test_a_legend_of_long_names_stays_within_the_picture(tmp_path: Path) -> None:
+    """A threshold on a route with a long name, beside points where some requests failed."""
+    path = tmp_path / "long.yaml"
+    path.write_text(
+        BURST.replace("read:", "list_all_the_products:").replace(
+            "size: 2", "size: 2, acquire_timeout: 4s"
+        )
+    )
+    limit = "thresholds={'latency{route:list_all_the_products}': p(95)<3s}"
+    result = run(question(str(path), ["pools.db.size=2,4,10,20", limit]))
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(9, 5.4), dpi=100, layout="constrained")
+        canvas = FigureCanvasAgg(figure)
+        sweep_plot.draw(figure, result)
+        canvas.draw()
+        box = figure.legends[0].get_window_extent()
+    assert len(figure.legends[0].get_texts()) == 5
+    assert box.x0 >= 0 and box.x1 <= 900
+
+
+def test_labels_that_fit_stand_in_one_row() -> None:
+    assert [columns(labels) for labels in (["p95", "p50"], ["a" * 60, "b" * 60], ["a" * 200])] == [
+        2,
+        1,
+        1,
+    ]
