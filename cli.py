@@ -20,6 +20,7 @@ from simulator.commands import (
     console,
     explaining,
     running,
+    serving,
     sizing,
     starting,
     sweeping,
@@ -206,6 +207,34 @@ def size(
         arguments, slo=slo or [], limits=limits or [], cost=cost or [], seed=seed
     )
     console.leave(sizing.print_found(sizing.found(question), as_json=as_json))
+
+
+@app.command()
+def serve(
+    arguments: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FILE [KEY=VALUE...]",
+            help="A scenario, then overrides such as pools.db.size=100.",
+        ),
+    ],
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="On 127.0.0.1; 0: any that is free.")
+    ] = 8000,
+    database: Annotated[
+        str, typer.Option(metavar="embedded|none|DSN", help="Which PostgreSQL, if any.")
+    ] = "embedded",
+    seed: Annotated[int | None, typer.Option(min=0, help="Instead of the scenario's.")] = None,
+    deadline: Annotated[
+        float, typer.Option(min=1, help="How long the start may take, in seconds.")
+    ] = 60,
+    allow_remote: Annotated[
+        bool, typer.Option("--allow-remote", help="A DSN may name another machine.")
+    ] = False,
+) -> None:
+    """Run the scenario as a real service: FastAPI or gunicorn, with a real PostgreSQL."""
+    options = {"port": port, "database": database, "seed": seed, "deadline_s": deadline}
+    console.leave(serving.served(arguments, **options, allow_remote=allow_remote))
 
 
 @app.command()

@@ -81,7 +81,7 @@ INVITED: dict[str, tuple[str, ...]] = {
     "simulator.calibration": ("numpy", "fastapi"),
     "simulator.calibration.served": (
         "aiohttp", "anyio", "asyncpg", "fastapi", "gunicorn", "httpx", "numpy", "psycopg",
-        "psycopg_pool", "requests", "sqlalchemy", "starlette", "uvicorn",
+        "psycopg_pool", "requests", "sqlalchemy", "starlette", "uvicorn", "uvloop",
     ),
     "cli": ("typer",),
     "simulator": ("numpy",),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from simulator.calibration.served.postgres import Wanted
 from simulator.calibration.served.spec import Document
-from simulator.calibration.served.written import table_of
-from simulator.plan import NO_DATABASE, UNLIMITED, Plan, Pool, ServerKind
+from simulator.calibration.served.written import steps_of, table_of
+from simulator.plan import NEVER, NO_DATABASE, UNLIMITED, Broadcast, Plan, Pool, ServerKind
 from simulator.record import dataclass
 
 SPARE = 10
@@ -66,4 +67,36 @@ def server_command(document: Document, plan: Plan, port: int) -> list[str]:
         if server.limit_concurrency < UNLIMITED:
             command += ["--limit-concurrency", str(server.limit_concurrency)]
         return command
-    raise NotImplementedError
+    command = [
+        sys.executable, "-m", "gunicorn", f"{__package__}.wsgi:create()",
+        "--bind", f"127.0.0.1:{port}", "--workers", str(server.workers),
+        "--backlog", str(backlog), "--log-level", "warning", "--graceful-timeout", "1",
+        "--no-control-socket",
+    ]  # fmt: skip
+    if server.kind is ServerKind.SYNC:
+        timeout_s = 0 if server.timeout_ns >= NEVER else server.timeout_ns // 10**9
+        return [*command, "--worker-class", "sync", "--timeout", str(timeout_s)]
+    return [*command, "--worker-class", "gthread", "--threads", str(server.threads)]
+
+
+def needs_outside(plan: Plan) -> bool:
+    """Whether something of the plan is served by a second server."""
+    shared = (
+        plan.server.workers * plan.server.instances > 1 or plan.server.kind is not ServerKind.ASGI
+    )
+    return bool(plan.services) or bool(plan.accelerators and shared)
+
+
+def sockets_of(plan: Plan) -> int:
+    """How many open WebSockets the broadcasts of a plan are sent to."""
+    return max((step.sockets for step in steps_of(plan) if isinstance(step, Broadcast)), default=0)
+
+
+def cores_of(plan: Plan, instance: int) -> set[int] | None:
+    """The processors of an instance where the scenario limits them; None for all."""
+    cores = plan.server.cores
+    mine = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    if cores >= len(mine):
+        return None
+    first = instance * cores % len(mine)
+    return set((mine + mine)[first : first + cores])

@@ -8,12 +8,13 @@ from collections.abc import Callable
 from typing import Any
 
 from simulator.calibration.served import burn
+from simulator.calibration.served.clients import Caller, blocking_call
 from simulator.calibration.served.failures import Failed, outcome_of
 from simulator.calibration.served.process import Process
 from simulator.calibration.served.task import Task
-from simulator.calibration.served.written import locks_rows, table_of
+from simulator.calibration.served.written import call_numbers, locks_rows, table_of
 from simulator.engines.contract import BLOCK
-from simulator.plan import Cpu, Lock, Step, Wait, With
+from simulator.plan import Call, Cpu, Generate, Lock, Predict, Route, Step, Stream, Wait, With
 
 Run = Callable[[Task], None]
 
@@ -21,15 +22,20 @@ Run = Callable[[Task], None]
 class InThread:
     """Makes plain functions of steps."""
 
-    def __init__(self, process: Process, numbers: dict[int, int]) -> None:
+    def __init__(self, process: Process, route: Route) -> None:
         self.process = process
         self.plan = process.plan
-        self.numbers = numbers
+        self.priority = route.priority
+        self.numbers = call_numbers(route.steps + route.after)
         self._makers: dict[type, Callable[..., Run]] = {
             Cpu: self._cpu,
             Wait: self._wait,
             With: self._with,
             Lock: self._lock,
+            Call: self._call,
+            Predict: self._predict,
+            Generate: self._generate,
+            Stream: self._stream,
         }
 
     def steps(self, steps: tuple[Step, ...], pool: int = -1) -> Run:
@@ -158,6 +164,36 @@ class InThread:
                 task.marks.first_lock = time.monotonic_ns()
 
         return run
+
+    def caller(self, step: Call) -> Caller:
+        """The attempts of a call."""
+        return Caller(self.process, step, self.numbers[id(step)], self.priority)
+
+    def _call(self, step: Call, pool: int) -> Run:
+        return blocking_call(self.caller(step), self.process.clients.blocking(step.service))
+
+    def _predict(self, step: Predict, pool: int) -> Run:
+        served = self._served(step.accelerator)
+        return lambda task: served(0)
+
+    def _generate(self, step: Generate, pool: int) -> Run:
+        tokens, served = self.process.draw(step.tokens), self._served(step.accelerator)
+        return lambda task: served(max(1, tokens(task)))
+
+    def _served(self, accelerator: int) -> Callable[[int], None]:
+        """Waits in this thread until a device has served so many tokens."""
+        devices, priority = self.process.devices(accelerator), self.priority
+        if self.process.spec.shares_accelerators:
+            return lambda tokens: devices.wait(priority, tokens)
+
+        def served(tokens: int) -> None:
+            coroutine = devices.submit(priority, tokens)
+            asyncio.run_coroutine_threadsafe(coroutine, self.process.loop).result()
+
+        return served
+
+    def _stream(self, step: Stream, pool: int) -> Run:
+        raise NotImplementedError("a stream is iterated by the server")
 
 
 class Bridge:

@@ -8,13 +8,31 @@ from collections.abc import Awaitable, Callable
 
 from starlette.concurrency import run_in_threadpool
 
+from simulator.calibration.served import burn
+from simulator.calibration.served.clients import awaited_call
 from simulator.calibration.served.failures import Failed, outcome_of
 from simulator.calibration.served.in_thread import InThread
 from simulator.calibration.served.process import Process
 from simulator.calibration.served.task import Task
 from simulator.calibration.served.written import locks_rows
 from simulator.engines.contract import AWAIT
-from simulator.plan import Cpu, Gather, Lock, Step, ToThread, Wait, With
+from simulator.plan import (
+    Broadcast,
+    Call,
+    Cpu,
+    Gather,
+    Generate,
+    Lock,
+    Predict,
+    Route,
+    Step,
+    ToThread,
+    Wait,
+    With,
+)
+
+MESSAGE = "0123456789abcdef"
+"""What is broadcast."""
 
 Run = Callable[[Task], Awaitable[None]]
 
@@ -22,14 +40,19 @@ Run = Callable[[Task], Awaitable[None]]
 class OnLoop:
     """Makes coroutine functions of steps; what blocks is called as it is, and blocks."""
 
-    def __init__(self, process: Process, numbers: dict[int, int]) -> None:
+    def __init__(self, process: Process, route: Route) -> None:
         self.process = process
         self.plan = process.plan
-        self.thread = InThread(process, numbers)
+        self.priority = route.priority
+        self.thread = InThread(process, route)
         self._makers: dict[type, Callable[..., Run]] = {
             Wait: self._wait,
             With: self._with,
             Lock: self._lock,
+            Call: self._call,
+            Predict: self._predict,
+            Generate: self._generate,
+            Broadcast: self._broadcast,
             Gather: self._gather,
             ToThread: self._to_thread,
         }
@@ -50,8 +73,8 @@ class OnLoop:
         return run
 
     def _step(self, step: Step, pool: int) -> tuple[Run | None, Callable[[Task], None] | None]:
-        blocks = isinstance(step, Cpu) or (isinstance(step, Wait | Lock) and not step.frees_loop)
-        if blocks:
+        blocks = isinstance(step, Wait | Lock | Call) and not step.frees_loop
+        if blocks or isinstance(step, Cpu):
             return None, self.thread.step(step, pool)
         return self._makers[type(step)](step, pool), None
 
@@ -171,6 +194,41 @@ class OnLoop:
             await task.held[pool].lock(statement, row(task))
             if not task.marks.first_lock:
                 task.marks.first_lock = time.monotonic_ns()
+
+        return run
+
+    def _call(self, step: Call, pool: int) -> Run:
+        return awaited_call(self.thread.caller(step), self.process.clients.awaited(step.service))
+
+    def _predict(self, step: Predict, pool: int) -> Run:
+        devices, priority = self.process.devices(step.accelerator), self.priority
+
+        async def run(task: Task) -> None:
+            await devices.submit(priority)
+
+        return run
+
+    def _generate(self, step: Generate, pool: int) -> Run:
+        """A generation inside a block or a branch: its tokens are awaited, not streamed."""
+        devices, priority = self.process.devices(step.accelerator), self.priority
+        tokens = self.process.draw(step.tokens)
+
+        async def run(task: Task) -> None:
+            await devices.submit(priority, max(1, tokens(task)))
+
+        return run
+
+    def _broadcast(self, step: Broadcast, pool: int) -> Run:
+        """``await socket.send_text`` for each open socket, each at its cost in CPU."""
+        cost, sockets = self.process.draw_each(step.cpu), self.process.sockets
+
+        async def run(task: Task) -> None:
+            clock = time.thread_time_ns
+            for number, socket in enumerate(sockets[: step.sockets]):
+                ends = clock() + cost(task, number)
+                await socket.send_text(MESSAGE)
+                if (left := ends - clock()) > 0:
+                    burn.with_gil(left)
 
         return run
 

@@ -8,12 +8,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from simulator.calibration.served.failures import Failed, NotStarted
+from simulator.calibration.served.failures import Failed, NotStarted, is_refusal
 from simulator.plan import NEVER, NO_DATABASE
 from simulator.record import dataclass
 
 if TYPE_CHECKING:
     from simulator.calibration.served.process import Process
+
+
+OPEN_S = 5.0
+"""How long psycopg_pool tries to open its connections before the process gives up."""
+NO_TIMEOUT_S = 1e6
+"""psycopg_pool has no "wait for ever"; this is eleven days."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +44,28 @@ class Settings:
         """The failure of a request that had no connection in time."""
         return Failed(f"pool_timeout:{self.name}")
 
-    def refused(self) -> Failed:
-        """The failure of a request whose connection PostgreSQL refused."""
-        return Failed(f"too_many_connections:{self.database}")
+    def failed(self, error: Exception) -> Exception:
+        """The failure of a request that could not connect: refused, or the error itself."""
+        return Failed(f"too_many_connections:{self.database}") if is_refusal(error) else error
+
+    def sqlalchemy_options(self) -> dict[str, Any]:
+        """What an engine of SQLAlchemy is told."""
+        if self.per_request:
+            from sqlalchemy.pool import NullPool
+
+            return {"poolclass": NullPool}
+        return {
+            "pool_size": self.size,
+            "max_overflow": self.overflow,
+            "pool_timeout": self.timeout_s,
+            "pool_use_lifo": self.lifo,
+        }
+
+    def psycopg_options(self) -> dict[str, Any]:
+        """What a pool of psycopg_pool is told."""
+        timeout_s = NO_TIMEOUT_S if self.timeout_s is None else self.timeout_s
+        size = self.size + self.overflow
+        return {"min_size": self.min, "max_size": size, "timeout": timeout_s}
 
     def not_started(self, error: BaseException) -> NotStarted:
         """Why the process can't start."""

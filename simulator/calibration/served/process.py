@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from simulator.calibration.served.clients import Clients, RemoteDevices
 from simulator.calibration.served.failures import Failed
 from simulator.calibration.served.spec import Spec
 from simulator.calibration.served.task import Task
@@ -40,6 +41,9 @@ class Process:
         self.awaited_pools = awaited_pools(plan)
         self.pool_of_cause = {contract.hold_query(i): i for i in range(len(plan.pools))}
         self.pools: list[Any] = []
+        self.clients = Clients(self)
+        self._batches: Any = None
+        self.sockets: list[Any] = []  # open WebSockets that broadcasts are sent to
         self.loop: Any = None  # the event loop of an ASGI process
 
     def draw(self, stream: int) -> Draw:
@@ -85,6 +89,16 @@ class Process:
 
         return struck
 
+    def devices(self, accelerator: int) -> Any:
+        """An accelerator: this process's own, or the one that all processes share."""
+        if self.spec.shares_accelerators:
+            return RemoteDevices(self, accelerator)
+        if self._batches is None:
+            from simulator.calibration.served.accelerator import Batches
+
+            self._batches = Batches(self)
+        return self._batches.devices[accelerator]
+
     def row(self, lock: int) -> Callable[[Task], int]:
         """The number of the row that a task locks."""
         spec = self.plan.locks[lock]
@@ -93,10 +107,10 @@ class Process:
         draw = self.spec.workload.time(spec.pick)
         return lambda task: draw(task.index) % spec.keys
 
-    def is_ready(self) -> None:
+    def is_ready(self, part: str = "ready") -> None:
         """Tell the supervisor that requests can come."""
         told = {"pid": os.getpid(), "versions": versions()}
-        self._tell("ready", json.dumps(told))
+        self._tell(part, json.dumps(told))
 
     def has_failed(self, why: str) -> None:
         """Tell the supervisor why this process can't serve."""

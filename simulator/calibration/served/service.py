@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from simulator.calibration.served.failures import NotServable, NotStarted, ServeError
+from simulator.calibration.served.postgres import limits, shown
 from simulator.calibration.served.refusals import refusals
 from simulator.calibration.served.spec import Clock
 from simulator.record import dataclass
@@ -66,6 +67,7 @@ def serve(
     port: int = 0,
     database: str = "embedded",
     deadline_s: float = START_S,
+    allow_remote: bool = False,
     progress: Callable[[str], None] = lambda text: None,
 ) -> Iterator[Running]:
     """Run a scenario as a real service on 127.0.0.1 while the block lasts.
@@ -82,6 +84,8 @@ def serve(
         ``embedded``, ``none`` (a semaphore and a sleep) or a DSN.
     deadline_s : float
         How long the start may take.
+    allow_remote : bool
+        Whether a DSN may name another machine.
     progress : callable
         Called with what is being started.
 
@@ -97,6 +101,8 @@ def serve(
     reasons = refusals(scenario, database=database)
     if reasons:
         raise NotServable(reasons)
+    if database not in ("embedded", "none"):
+        check_dsn(scenario, database, allow_remote=allow_remote)
     ask = {
         "document": scenario.document,
         "seed": scenario.seed if seed is None else seed,
@@ -110,6 +116,38 @@ def serve(
         yield _running(child, ask, deadline_s, progress)
     finally:
         _stop(child)
+
+
+def check_dsn(scenario: Scenario, dsn: str, *, allow_remote: bool) -> None:
+    """Whether a database of the user's own is where and what the scenario says.
+
+    Raises
+    ------
+    ServeError
+        If it is another machine's, can't be reached, or has other limits than the scenario.
+    """
+    from psycopg import ProgrammingError
+    from psycopg.conninfo import conninfo_to_dict
+
+    try:
+        host = str(conninfo_to_dict(dsn).get("host") or "")
+    except ProgrammingError as error:
+        raise ServeError(
+            f"--database {shown(dsn)}: {str(error).strip()}; expected embedded, none or a DSN "
+            "such as postgresql://me@localhost/test"
+        ) from error
+    if not allow_remote and not (host in ("", "localhost", "127.0.0.1", "::1") or host[0] == "/"):
+        raise ServeError(f"{shown(dsn)} is not on this machine: --allow-remote if you mean it")
+    if not scenario.plan.databases:
+        return
+    found = limits(dsn)
+    for name, entry in scenario.document["databases"].items():
+        wanted = entry["max_connections"], entry["reserved"]
+        if wanted != found:
+            raise ServeError(
+                f"databases.{name}: max_connections {wanted[0]}, reserved {wanted[1]}, but "
+                f"{shown(dsn)} has {found[0]}, {found[1]}: change one of them"
+            )
 
 
 def _start() -> subprocess.Popen[str]:

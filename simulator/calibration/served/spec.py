@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from simulator.plan import Plan
+from simulator.plan import Plan, ServerKind
 from simulator.record import dataclass
 from simulator.scenario.lower import lower
 from simulator.workload import Workload
@@ -61,6 +61,11 @@ class Spec:
     def processes(self) -> int:
         """Worker processes that serve requests, over all instances."""
         return self.plan.server.workers * self.plan.server.instances
+
+    @property
+    def shares_accelerators(self) -> bool:
+        """Whether accelerators stand outside: several processes, or none with a loop, use them."""
+        return self.processes > 1 or self.plan.server.kind is not ServerKind.ASGI
 
 
 def write(

@@ -12,6 +12,7 @@ import os
 import select
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -21,7 +22,14 @@ from typing import Any
 
 from simulator.calibration.served import children
 from simulator.calibration.served import spec as specs
-from simulator.calibration.served.command import Ask, database_of, server_command
+from simulator.calibration.served.command import (
+    Ask,
+    cores_of,
+    database_of,
+    needs_outside,
+    server_command,
+    sockets_of,
+)
 from simulator.calibration.served.failures import NotStarted, ServeError
 from simulator.calibration.served.postgres import Embedded, Wanted, forget, prepare
 from simulator.scenario.lower import lower
@@ -46,39 +54,75 @@ class Supervisor:
         self.tables: tuple[tuple[str, int], ...] = ()
         self.children: dict[str, subprocess.Popen[bytes]] = {}
         self.database = "none"
+        self.environment: dict[str, str] = {}
 
     def start(self) -> dict[str, Any]:
         """Start everything; gives back what is told as ``ready``."""
         dsn = self._databases()
+        outside = free_port() if needs_outside(self.plan) else 0
         path = specs.write(
             self.folder,
             self.ask.document,
             seed=self.ask.seed,
             replication=self.ask.replication,
             dsn=dsn,
-            outside="",
+            outside=f"http://127.0.0.1:{outside}",
         )
         specs.Clock(self.folder / "clock")
-        environment = {specs.ENV: str(path), **importable()}
-        say("progress", text="starting the server")
-        self.children["server"] = children.start(
-            server_command(self.ask.document, self.plan, self.ask.port),
-            log=self.folder / "server.log",
-            environment=environment,
-        )
-        workers = self._wait_for_workers()
-        processes = {
-            "server": [self.children["server"].pid],
-            "workers": sorted(worker["pid"] for worker in workers),
-            "database": [database.pid for database in self.databases.values()],
-        }
+        self.environment = {specs.ENV: str(path), **importable()}
+        if outside:
+            self._start_part("outside", str(outside))
+        workers = self._servers()
+        if count := sockets_of(self.plan):
+            say("progress", text=f"opening {count} WebSockets")
+            url = f"http://127.0.0.1:{self.ask.port}/-/sockets"
+            self._start_part("listeners", url, str(count))
         return {
             "url": f"http://127.0.0.1:{self.ask.port}",
-            "processes": processes,
+            "processes": self._pids(workers),
             "versions": workers[0]["versions"],
             "database": self.database,
             "dsn": dsn,
             "folder": str(self.folder),
+        }
+
+    def _servers(self) -> list[dict[str, Any]]:
+        """Start uvicorn or gunicorn, once for each instance, and what balances between them."""
+        server = self.plan.server
+        ports = [self.ask.port]
+        if server.instances > 1:
+            ports = [free_port() for _ in range(server.instances)]
+        say("progress", text="starting the server")
+        for i, port in enumerate(ports):
+            name = f"server-{i}"
+            command = server_command(self.ask.document, self.plan, port)
+            self._start(name, command, cores_of(self.plan, i))
+        workers = self._wait("ready", server.workers * server.instances, "worker", ports)
+        if server.instances > 1:
+            self._start_part("balancer", str(self.ask.port), *map(str, ports))
+        return workers
+
+    def _start_part(self, name: str, *words: str) -> None:
+        """Start a module of this package, and wait until it is ready."""
+        self._start(name, [sys.executable, "-m", f"{__package__}.{name}", *words], None)
+        self._wait(name, 1, name, [])
+
+    def _start(self, name: str, command: list[str], cores: set[int] | None) -> None:
+        log = self.folder / f"{name}.log"
+        self.children[name] = children.start(
+            command, log=log, environment=self.environment, cores=cores
+        )
+
+    def _pids(self, workers: list[dict[str, Any]]) -> dict[str, list[int]]:
+        servers = [child.pid for name, child in self.children.items() if "server-" in name]
+        others = {
+            name: [child.pid] for name, child in self.children.items() if "server-" not in name
+        }
+        return {
+            "server": servers,
+            "workers": sorted(worker["pid"] for worker in workers),
+            "database": [database.pid for database in self.databases.values()],
+            **others,
         }
 
     def watch(self) -> None:
@@ -128,24 +172,28 @@ class Supervisor:
         self.database = f"{database.start()}, embedded"
         return database.dsn
 
-    def _wait_for_workers(self) -> list[dict[str, Any]]:
-        count = self.plan.server.workers * self.plan.server.instances
+    def _wait(self, word: str, count: int, what: str, ports: list[int]) -> list[dict[str, Any]]:
+        """Wait until so many processes have told that they are ready, and ports accept."""
         ends = time.monotonic() + self.ask.deadline_s
         while True:
-            failed = sorted(self.folder.glob("failed-*"))
-            if failed and not failed[0].name.endswith(".part"):
-                raise NotStarted(failed[0].read_text(encoding="utf-8"))
+            for path in self._told("failed"):
+                raise NotStarted(path.read_text(encoding="utf-8"))
             self._check()
-            ready = [path for path in self.folder.glob("ready-*") if path.suffix != ".part"]
-            if len(ready) >= count and _accepts(self.ask.port):
+            ready = self._told(word)
+            if len(ready) >= count and all(map(_accepts, ports)):
                 return [json.loads(path.read_text(encoding="utf-8")) for path in ready]
             if time.monotonic() > ends:
+                logs = "\n".join(children.tail(path) for path in self.folder.glob("*.log"))
+                s = "" if count == 1 else "s"
                 raise ServeError(
-                    f"{len(ready)} of {count} workers were ready after "
-                    f"{self.ask.deadline_s:g} s:\n{children.tail(self.folder / 'server.log')}"
+                    f"{len(ready)} of {count} {what}{s} ready after {self.ask.deadline_s:g} s, "
+                    f"expected all; --deadline gives more time\n{logs}".rstrip()
                 )
             if _is_over(_LOOK_S):
                 raise Stopped
+
+    def _told(self, word: str) -> list[Path]:
+        return [path for path in self.folder.glob(f"{word}-*") if path.suffix == ""]
 
     def _check(self) -> None:
         for name, child in self.children.items():
@@ -210,9 +258,14 @@ def _is_over(seconds: float) -> bool:
     return bool(readable) and not os.read(sys.stdin.fileno(), 4096)
 
 
-def _accepts(port: int) -> bool:
-    import socket
+def free_port() -> int:
+    """A port of 127.0.0.1 that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
+
+def _accepts(port: int) -> bool:
     with socket.socket() as probe:
         probe.settimeout(1)
         return probe.connect_ex(("127.0.0.1", port)) == 0

