@@ -199,14 +199,25 @@ def size(
         list[str] | None,
         typer.Option(metavar="KEY=PRICE", help="Of one more, where several keys are searched."),
     ] = None,
+    number: Annotated[
+        str, typer.Option("-n", metavar="N|auto", help="Replications of each trial.")
+    ] = "1",
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Processes for -n; default: one per processor.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(**SEED, help="Instead of the scenario's.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="All numbers as JSON.")] = False,
 ) -> None:
     """Find the smallest value that meets the goals, or the highest load that keeps them."""
     question = sizing.asked(
-        arguments, slo=slo or [], limits=limits or [], cost=cost or [], seed=seed
+        arguments,
+        slo=slo or [],
+        limits=limits or [],
+        cost=cost or [],
+        seed=seed,
+        number=number,
     )
-    console.leave(sizing.print_found(sizing.found(question), as_json=as_json))
+    console.leave(sizing.print_found(sizing.found(question, jobs), as_json=as_json))
 
 
 @app.command()

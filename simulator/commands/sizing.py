@@ -10,21 +10,37 @@ from typing import TYPE_CHECKING
 from simulator.commands import console
 
 if TYPE_CHECKING:
-    from simulator.experiments.size import Found, Question, Trial
+    from simulator.experiments.size import Found, Trial
+    from simulator.experiments.size_question import Question
 
 
 def asked(
-    words: list[str], *, slo: list[str], limits: list[str], cost: list[str], seed: int | None
+    words: list[str],
+    *,
+    slo: list[str],
+    limits: list[str],
+    cost: list[str],
+    seed: int | None,
+    number: str,
 ) -> Question:
     """The search, or exit 2 or 3 with what is wrong with it, before any run."""
-    from simulator.experiments import size
+    from simulator.commands.running import replications
+    from simulator.experiments import size_question
     from simulator.scenario import ScenarioError
 
     files, values = console.files_and_overrides(words)
     if len(files) > 1:
         console.usage(f"{len(files)} files, expected one: sim size FILE KEY=LO..HI")
     try:
-        return size.question(files[0], values, slo=slo, limits=limits, prices=cost, seed=seed)
+        return size_question.question(
+            files[0],
+            values,
+            slo=slo,
+            limits=limits,
+            prices=cost,
+            seed=seed,
+            number=replications(number),
+        )
     except ScenarioError as error:
         console.tell(error)
         console.leave(console.INVALID)
@@ -32,13 +48,16 @@ def asked(
         console.usage(str(error))
 
 
-def found(question: Question) -> Found:
+def found(question: Question, jobs: int | None) -> Found:
     """What the search finds, or exit 2 or 3 where the scenario or a goal is wrong."""
     from simulator.experiments import size
+    from simulator.experiments.executors import Local, available_cpus
     from simulator.scenario import ScenarioError
 
     try:
-        return size.search(question, progress=_progress())
+        # A search is about twelve trials.
+        with Local(jobs or available_cpus(), 12 * question.number) as executor:
+            return size.search(question, executor=executor, progress=_progress())
     except ScenarioError as error:
         console.tell(error)
         console.leave(console.INVALID)

@@ -6,26 +6,26 @@ trials differ by the key alone, and the same question always has the same answer
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping, Sequence
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from fractions import Fraction
 
 import numpy as np
 
 from simulator.answer import Answer, simulate
 from simulator.arrays import BoolArray, IntArray
 from simulator.engines.contract import LimitError
-from simulator.experiments.axes import Axis, AxisError, parse, points, positions
+from simulator.experiments.axes import AxisError, positions
 from simulator.experiments.constraints import Constraint
-from simulator.experiments.finding import LOAD_KEY
+from simulator.experiments.executors import Executor, Local, first_problem
 from simulator.experiments.measures import Measured, measured
+from simulator.experiments.replications import Case, replicate
 from simulator.experiments.search import Point, Search, within
-from simulator.experiments.sweep import first_problem, read
+from simulator.experiments.size_question import Question
 from simulator.record import dataclass
 from simulator.scenario import Scenario, ScenarioError, loads
 from simulator.scenario.code_lines import code_line
-from simulator.thresholds import AGGREGATES, Threshold
+from simulator.thresholds import Threshold
 from simulator.thresholds import parse as parse_threshold
 
 TRIALS_MAX = 60
@@ -35,33 +35,7 @@ ERRORS_GOAL = ("errors", "rate<1%")
 """What is asked of failures where no goal is about them: percentiles are of ok requests
 alone, so that without it a server that refuses nearly everybody would be fast enough."""
 
-_GOAL = re.compile(rf"\s*((?:{'|'.join(AGGREGATES)})\b\s*(?:\{{[^{{}}]*\}})?)\s*:?\s*(.*)")
 _GOLDEN = (5**0.5 - 1) / 2
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """What is searched: a scenario's text, the keys and their values, the goals."""
-
-    path: str
-    text: str
-    words: tuple[str, ...]  # as they were asked for, without the file: what repeats the search
-    axes: tuple[Axis, ...]
-    fixed: tuple[str, ...]  # KEY=VALUE, the same in every trial
-    goals: tuple[tuple[str, str], ...]  # metric, expression; beside the file's thresholds
-    constraints: tuple[Constraint, ...]
-    prices: tuple[Fraction, ...]  # of one more of each key
-    seed: int | None
-
-    @property
-    def of_load(self) -> bool:
-        """Whether the one key is how much load comes: then the highest value is wanted."""
-        return len(self.axes) == 1 and bool(LOAD_KEY.search(self.axes[0].key))
-
-    def overrides(self, values: Sequence[str]) -> list[str]:
-        """What stands after the file to run one trial alone."""
-        swept = [f"{axis.key}={v}" for axis, v in zip(self.axes, values, strict=True)]
-        return [*self.fixed, *swept]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,99 +71,15 @@ class Found:
         return self.worse is None
 
 
-def question(
-    file: str,
-    arguments: Sequence[str],
-    *,
-    slo: Sequence[str] = (),
-    limits: Sequence[str] = (),
-    prices: Sequence[str] = (),
-    seed: int | None = None,
-) -> Question:
-    """The search that a command line asks for.
-
-    Parameters
-    ----------
-    arguments : sequence of str
-        ``KEY=LO..HI`` (or a list, from the least to the most) of what is searched, and
-        ``KEY=VALUE`` of what is fixed.
-    slo : sequence of str
-        Goals: ``p(95)<200ms`` (of latency), ``errors rate<1%``, ``latency{route:a} p(99)<1s``.
-    limits : sequence of str
-        ``connections<=97``, see ``constraints``.
-    prices : sequence of str
-        ``KEY=PRICE`` of one more; 1 where it is not given.
-
-    Raises
-    ------
-    ScenarioError
-        If the file can't be read.
-    AxisError
-        If values, limits or prices are malformed, or there is nothing to search.
-    """
-    given = [parse(argument) for argument in arguments]
-    axes = tuple(axis for axis in given if len(axis.values) > 1)
-    if not axes:
-        raise AxisError("nothing to search, expected KEY=LO..HI such as pools.db.size=1..100")
-    keys = [axis.key for axis in axes]
-    if len({axis.key for axis in given}) < len(given):
-        raise AxisError("a key is given twice, expected each key once")
-    loads_among = [key for key in keys if LOAD_KEY.search(key)]
-    if loads_among and len(keys) > 1:
-        raise AxisError(f"{loads_among[0]} is a load, expected it alone: the highest is searched")
-    points(axes)
-    priced = _prices(prices, keys)
-    return Question(
-        path=file,
-        text=read(file),
-        words=(
-            *arguments,
-            *(word for goal in slo for word in ("--slo", goal)),
-            *(word for limit in limits for word in ("--max", limit)),
-            *(word for price in prices for word in ("--cost", price)),
-            *(("--seed", str(seed)) if seed is not None else ()),
-        ),
-        axes=tuple(_from_least(axis) for axis in axes),
-        fixed=tuple(f"{axis.key}={axis.values[0]}" for axis in given if len(axis.values) == 1),
-        goals=tuple(_goal(text) for text in slo),
-        constraints=tuple(Constraint.parse(text) for text in limits),
-        prices=tuple(priced.get(key, Fraction(1)) for key in keys),
-        seed=seed,
-    )
-
-
-def _goal(text: str) -> tuple[str, str]:
-    match = _GOAL.fullmatch(text)
-    return (match[1].strip(), match[2]) if match else ("latency", text)
-
-
-def _prices(texts: Sequence[str], keys: Sequence[str]) -> dict[str, Fraction]:
-    out = {}
-    for text in texts:
-        key, _, price = text.partition("=")
-        if key not in keys:
-            known = ", ".join(keys)
-            raise AxisError(f"--cost {text}: {key} is not searched, expected one of: {known}")
-        if not re.fullmatch(r"[0-9]{1,12}(\.[0-9]{1,9})?", price):
-            raise AxisError(f"--cost {text}: expected KEY=PRICE of one more, such as {key}=2.5")
-        out[key] = Fraction(price)
-    return out
-
-
-def _from_least(axis: Axis) -> Axis:
-    at = positions(axis.values)
-    if at is None:
-        return axis  # words such as handlers: in the order given
-    return replace(axis, values=tuple(v for _, v in sorted(zip(at, axis.values, strict=True))))
-
-
 class _Runs:
     """Trials by point: each point is run once."""
 
-    def __init__(self, asked: Question, progress: Callable[[Trial, int], None]) -> None:
+    def __init__(
+        self, asked: Question, executor: Executor, progress: Callable[[Trial, int], None]
+    ) -> None:
         self.asked = asked
+        self._executor = executor
         self.trials: dict[Point, Trial] = {}
-        self.answers: dict[Point, Answer] = {}
         self.assumed: tuple[str, ...] = ()
         self.goals: tuple[Threshold, ...] = ()
         self._progress = progress
@@ -251,25 +141,44 @@ class _Runs:
         values = self.values(point)
         try:
             scenario = self.scenario(point)
+            answer = simulate(scenario, seed=self.asked.seed)
+            found = measured(answer) if self.asked.number == 1 else self._several(answer, values)
         except ScenarioError as error:
             return Trial(values, None, first_problem(error), False)
-        try:
-            answer = simulate(scenario, seed=self.asked.seed)
         except LimitError as error:
             return Trial(values, None, str(error), False)
         if answer.trace.ended == "interrupted":
             raise KeyboardInterrupt
-        passed = answer.passed and answer.trace.ended != "deadlock"
-        return Trial(values, measured(answer), "", passed)
+        # A queue that grows without an end meets its goals for as long as the run is short.
+        passed = all(result.ok for result in found.thresholds) and not found.trust.not_stable
+        return Trial(values, found, "", passed and found.ended != "deadlock")
+
+    def _several(self, first: Answer, values: tuple[str, ...]) -> Measured:
+        """The means over the replications of a trial."""
+        goals: dict[str, list[str]] = {}
+        for goal in self.goals:
+            metric, _, expression = goal.text.rpartition(" ")
+            goals.setdefault(metric, []).append(expression)
+        overrides = (*self.asked.overrides(values), f"thresholds={json.dumps(goals)}")
+        case = Case(self.asked.path, self.asked.text, overrides, self.asked.seed)
+        found = replicate(first, case, self.asked.number, self._executor)
+        if found.interrupted:
+            raise KeyboardInterrupt
+        return found.together
 
 
 def search(
-    asked: Question, *, progress: Callable[[Trial, int], None] = lambda trial, left: None
+    asked: Question,
+    *,
+    executor: Executor | None = None,
+    progress: Callable[[Trial, int], None] = lambda trial, left: None,
 ) -> Found:
     """Run as few trials as it takes.
 
     Parameters
     ----------
+    executor : Executor, optional
+        Computes the replications of a trial; default: this process.
     progress : callable
         Called after each trial with it and the number of points still undecided.
 
@@ -286,7 +195,7 @@ def search(
         If a goal names a metric or a route that is not there.
     """
     shape = tuple(len(axis.values) for axis in asked.axes)
-    runs = _Runs(asked, progress)
+    runs = _Runs(asked, executor or Local(1, 1), progress)
     generous = tuple(n - 1 for n in shape)
     scenario = runs.scenario(generous)
     forbidden = runs.broken(generous)

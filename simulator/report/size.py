@@ -11,10 +11,11 @@ from simulator.analysis.limits import processes
 from simulator.analysis.verdicts import ThresholdResult
 from simulator.experiments.constraints import Constraint, connections
 from simulator.experiments.measures import Measured
-from simulator.experiments.size import Found, Question, Trial
+from simulator.experiments.size import Found, Trial
+from simulator.experiments.size_question import Question
 from simulator.plan import NO_DATABASE, UNLIMITED, Plan
 from simulator.report import format
-from simulator.report.terminal import clean, observed
+from simulator.report.terminal import clean, margin, observed
 from simulator.thresholds import Threshold
 
 
@@ -134,9 +135,23 @@ def _cells(found: Found, trial: Trial) -> list[str]:
     if measured is None:
         return values
     total = measured.total
-    cells = [*values, str(total.ok), str(total.errors)]
-    cells += [observed(result) for result in measured.thresholds]
-    return [*cells, "✓" if trial.passed else "✗", clean(measured.limited_by)]
+    cells = [*values, format.mean_count(total.ok), format.mean_count(total.errors)]
+    cells += [_seen(result) for result in measured.thresholds]
+    unsure = "?" if _undecided(trial) else ""
+    return [*cells, ("✓" if trial.passed else "✗") + unsure, clean(measured.limited_by)]
+
+
+def _seen(result: ThresholdResult) -> str:
+    """What was observed, and how sure that is."""
+    return f"{observed(result)} {margin(result)}".rstrip()
+
+
+def _undecided(trial: Trial) -> bool:
+    """Whether the interval of a goal that matters holds its limit."""
+    results = trial.measured.thresholds if trial.measured else ()
+    failed = [result for result in results if not result.ok]
+    unsure = [result.verdict == "undecided" for result in failed or results]
+    return all(unsure) if failed else any(unsure)
 
 
 def _joined(cells: Sequence[str], widths: Sequence[int], keys: int) -> str:
@@ -173,7 +188,9 @@ def _why_not(trial: Trial) -> str:
     if trial.measured is None:
         return trial.refused
     missed = _missed(trial.measured)
-    words = [f"{_goal_word(r.threshold)} is {observed(r)}" for r in missed]
+    words = [f"{_goal_word(r.threshold)} is {_seen(r)}" for r in missed]
+    if trial.measured.trust.not_stable:
+        words.append(f"not stable, {trial.measured.trust.not_stable}")
     return ", ".join(words) or "the run has no end"
 
 
@@ -204,7 +221,16 @@ def _beside(found: Found) -> list[str]:
     lines = _wrapped(f"next limit: {clean(found.best.measured.sentence)}", 4, 6)
     lines += [f"    {line}" for line in _connection_lines(found.scenario.plan)]
     lines += [f"    in your code: {clean(line)}" for _, line in found.code]
-    return lines + _doubt(found)
+    return lines + _unsure(found) + _doubt(found)
+
+
+def _unsure(found: Found) -> list[str]:
+    """Where chance could have decided: a trial whose goal lies within its interval."""
+    near = [t for t in (found.best, found.proof) if t is not None and _undecided(t)]
+    if not near:
+        return []
+    names = " and ".join(_where(found, trial) for trial in near)
+    return _wrapped(f"within the interval: {names}; more replications decide (-n).", 4, 6)
 
 
 def _doubt(found: Found) -> list[str]:

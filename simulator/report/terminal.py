@@ -34,6 +34,9 @@ _ENDED = {
 }
 
 
+_UNBOUNDED = "(too few samples to bound it)"
+
+
 class PlacedFinding(Protocol):
     """A finding as a page shows it, static or of a run."""
 
@@ -328,23 +331,26 @@ def mark(result: ThresholdResult) -> str:
 
 def words(result: ThresholdResult) -> str:
     """What a threshold saw, how sure that is, and what follows where it is not sure."""
-    text = f"observed {observed(result)}"
-    if result.interval is None or result.observed is None:
-        return text
-    half = result.interval.half(float(result.observed))
-    if math.isinf(half):
-        text += ", too few samples to bound it"
-    elif result.threshold.metric in DURATIONS:
-        text += f" {format.spread(half)}"
-    elif result.threshold.metric in ("ok", "errors") and result.threshold.aggregate == "rate":
-        text += f" ±{format.percent(half)}"
-    elif result.threshold.aggregate != "count":
-        text += f" ±{format.rate(Fraction(half))}"
-    else:
-        text += f" ±{format.mean_count(Fraction(round(half, 1)))}"
-    if result.verdict != "undecided":
+    text = " ".join(filter(None, (f"observed {observed(result)}", margin(result))))
+    if margin(result) == _UNBOUNDED or result.verdict != "undecided":
         return text
     return f"{text}: undecided, {'yes' if result.ok else 'no'} by the estimate; -n auto runs more"
+
+
+def margin(result: ThresholdResult) -> str:
+    """How sure what a threshold saw is: "±3.1ms"; empty where that is not known."""
+    if result.interval is None or result.observed is None:
+        return ""
+    half = result.interval.half(float(result.observed))
+    if math.isinf(half):
+        return _UNBOUNDED
+    if result.threshold.metric in DURATIONS:
+        return format.spread(half)
+    if result.threshold.metric in ("ok", "errors") and result.threshold.aggregate == "rate":
+        return f"±{format.percent(half)}"
+    if result.threshold.aggregate != "count":
+        return f"±{format.rate(Fraction(half))}"
+    return f"±{format.mean_count(Fraction(round(half, 1)))}"
 
 
 def observed(result: ThresholdResult) -> str:

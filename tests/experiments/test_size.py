@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from simulator.answer import simulate
-from simulator.experiments import size
+from simulator.experiments import size, size_question
 from simulator.experiments.axes import AxisError
 from simulator.experiments.size import Found
 from simulator.report import size as report
@@ -83,7 +83,7 @@ def found(
 ) -> Found:
     path = tmp_path / "scenario.yaml"
     path.write_text(text)
-    return size.search(size.question(str(path), arguments, slo=slo, prices=prices))
+    return size.search(size_question.question(str(path), arguments, slo=slo, prices=prices))
 
 
 @pytest.mark.parametrize(
@@ -116,6 +116,8 @@ def passes(scenario, goals) -> bool:  # type: ignore[no-untyped-def]
     if plan.databases and plan.server.workers * plan.pools[0].size > plan.databases[0].connections:
         return False
     answer = simulate(scenario)
+    if answer.trust.not_stable:
+        return False
     trace = answer.trace
     ok = trace.outcome == 0
     latencies = sorted((trace.finish_ns - trace.arrival_ns)[ok].tolist())
@@ -225,4 +227,34 @@ def test_ctrl_c_keeps_what_was_done(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_bad_axes() -> None:
     with pytest.raises(AxisError, match="twice"):
-        size.question("configs/1000req.yaml", ["a=1..2", "a=3"])
+        size_question.question("configs/1000req.yaml", ["a=1..2", "a=3"])
+
+
+def test_replications_say_how_sure_the_answer_is(tmp_path: Path) -> None:
+    path = tmp_path / "scenario.yaml"
+    path.write_text(POISSON)
+    asked = size_question.question(
+        str(path), ["pools.db.size=1..40"], slo=["p(95)<300ms"], number=5
+    )
+    result = size.search(asked)
+    assert result.best is not None and result.best.measured is not None
+    assert result.best.measured.trust.replications == 5
+    page = report.render(result, version="0", seed=0)
+    assert "±" in page and "-n 5" in page
+    document = report.as_dict(result, version="0", seed=0)
+    assert document["answer"] == {"pools.db.size": result.best.values[0]}
+    # Each replication alone: their mean is what is held against the goal.
+    each = []
+    for replication in range(5):
+        scenario = loads(POISSON, [f"pools.db.size={result.best.values[0]}"])
+        total = simulate(scenario, replication=replication).summary.total
+        each.append(total.latency.percentile_ns(95) or 0)
+    (goal,) = [r for r in result.best.measured.thresholds if r.threshold.metric == "latency"]
+    assert goal.observed == pytest.approx(sum(each) / 5)
+
+
+def test_a_load_that_has_no_steady_state_does_not_keep_its_goals(tmp_path: Path) -> None:
+    # 5 connections of 100 ms serve 50/s; ten seconds above that are over before it hurts.
+    result = found(tmp_path, POISSON, ["load.rate=40/s..60/s", "vars.pool=5"], ["p(95)<60s"], [])
+    assert result.best is not None and result.best.values == ("49/s",)
+    assert "not stable" in report.answer(result)
