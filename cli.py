@@ -17,6 +17,7 @@ import typer
 
 from simulator.commands import (
     checking,
+    comparing,
     console,
     explaining,
     running,
@@ -166,16 +167,36 @@ def compare(
         list[str],
         typer.Argument(
             metavar="FILE... [KEY=VALUE...]",
-            help="Scenarios, all against the first; or one scenario, which is compared with "
-            "itself with the overrides.",
+            help="Scenarios, or result.json of an earlier run, all against the first; or one "
+            "scenario, which is compared with itself with the overrides.",
         ),
     ],
+    number: Annotated[
+        str,
+        typer.Option("-n", metavar="N|auto", help="Pairs of runs; auto: as many as it takes."),
+    ] = "1",
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Processes for -n; default: one per processor.")
+    ] = None,
+    fail_if: Annotated[
+        list[str] | None,
+        typer.Option(metavar="CHANGE", help="Such as 'latency p(95) > +5%': exit 99 if so."),
+    ] = None,
     seed: Annotated[int | None, typer.Option(**SEED, help="Instead of the first's.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The same numbers as JSON.")] = False,
 ) -> None:
     """Which of two scenarios is faster, and which waits make the difference."""
     files, overrides = console.files_and_overrides(arguments)
-    console.leave(running.print_comparison(files, overrides, seed=seed, as_json=as_json))
+    code = comparing.compared(
+        files,
+        overrides,
+        number=number,
+        jobs=jobs,
+        fail_if=fail_if or [],
+        seed=seed,
+        as_json=as_json,
+    )
+    console.leave(code)
 
 
 @app.command()

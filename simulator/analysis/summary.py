@@ -99,6 +99,7 @@ class Spent:
     mean_ns: int
     p95_ns: int
     share: float  # of the latency of all finished requests
+    ok_mean_ns: int  # what ok requests spent on it
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +138,7 @@ def summarize(plan: Plan, trace: Trace, *, since_ns: int = 0) -> Summary:
         total=_group(plan, trace, counted, ("total", ""), start_ns, run_ns),
         routes=routes,
         failures=_failures(trace, counted),
-        breakdown=_breakdown(trace, finished & counted),
+        breakdown=_breakdown(trace, finished & counted, counted & (trace.outcome == OK)),
         resources=measure_resources(plan, trace, start_ns, start_ns + run_ns),
         run_ns=run_ns,
         ended=trace.ended,
@@ -186,7 +187,7 @@ def _failures(trace: Trace, counted: np.ndarray) -> tuple[tuple[str, int], ...]:
     return tuple(sorted(failed, key=lambda row: -row[1]))
 
 
-def _breakdown(trace: Trace, finished: np.ndarray) -> tuple[Spent, ...]:
+def _breakdown(trace: Trace, finished: np.ndarray, ok: np.ndarray) -> tuple[Spent, ...]:
     spent = trace.spent_ns[finished]
     total_ns = exact_sum(trace.latency_ns[finished])
     rows: list[tuple[int, Spent]] = []
@@ -196,5 +197,6 @@ def _breakdown(trace: Trace, finished: np.ndarray) -> tuple[Spent, ...]:
             mean_ns = rounded(Fraction(sum_ns, len(spent)))
             p95_ns = nearest_rank(np.sort(spent[:, i]), 95) or 0
             share = float(Fraction(sum_ns, total_ns)) if total_ns else 0.0
-            rows.append((sum_ns, Spent(cause.kind, cause.name, mean_ns, p95_ns, share)))
+            ok_ns = rounded(Fraction(exact_sum(trace.spent_ns[ok, i]), max(int(ok.sum()), 1)))
+            rows.append((sum_ns, Spent(cause.kind, cause.name, mean_ns, p95_ns, share, ok_ns)))
     return tuple(row for _, row in sorted(rows, key=lambda pair: -pair[0]))

@@ -1,4 +1,4 @@
-"""What ``sim run`` and ``sim compare`` do with a scenario: load, simulate, print, write.
+"""What ``sim run`` does with a scenario: load, simulate, print, write.
 
 Everything heavy is imported where it is used: ``sim --help`` loads neither NumPy nor SimPy.
 """
@@ -195,33 +195,3 @@ def exit_code(answer: Answer, several: Replicated | None, *, thresholds: bool) -
         return console.FAILED
     ended = several.together.ended if several else answer.trace.ended
     return console.NO_ANSWER if ended == "deadlock" else console.OK
-
-
-def print_comparison(
-    files: list[str], overrides: list[str], *, seed: int | None, as_json: bool
-) -> int:
-    """Run all cases with one seed, print them side by side; gives back the exit code."""
-    from simulator.experiments.compare import Case, named
-    from simulator.report import compare, machine
-    from simulator.version import VERSION
-
-    try:
-        wanted = named(files, overrides)
-    except ValueError as error:
-        console.usage(str(error))
-    scenarios = [loaded(file, list(own)) for _, file, own in wanted]
-    used = scenarios[0].seed if seed is None else seed
-    cases = []
-    for (letter, file, own), scenario in zip(wanted, scenarios, strict=True):
-        answer = simulated(scenario, used)
-        if answer.trace.ended == "interrupted":
-            return console.INTERRUPTED
-        cases.append(Case(letter, file, own, answer))
-    if as_json:
-        meta = machine.Meta(seed=used, version=VERSION, engine="simpy")
-        console.show(machine.dumps(compare.as_dict(cases, meta)).decode())
-    else:
-        command = repeat("compare", [*files, *overrides], seed)
-        console.show(compare.render(cases, command=command, version=VERSION, seed=used))
-    stuck = any(case.answer.trace.ended == "deadlock" for case in cases)
-    return console.NO_ANSWER if stuck else console.OK

@@ -76,6 +76,7 @@ class CauseNumbers:
     mean_ns: int
     p95_ns: int
     share: float  # of the latency of all of them
+    ok_mean_ns: int  # what ok requests spent on it
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +120,7 @@ def measured(answer: Answer) -> Measured:
     """What is kept of a run."""
     found = answer.bottleneck
     causes = (
-        CauseNumbers(row.kind, row.cause, row.mean_ns, row.p95_ns, row.share)
+        CauseNumbers(row.kind, row.cause, row.mean_ns, row.p95_ns, row.share, row.ok_mean_ns)
         for row in answer.summary.breakdown
     )
     resources = (

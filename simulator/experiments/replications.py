@@ -330,8 +330,11 @@ def _causes(
         mean = _estimate((scope, "mean"), [r.mean_ns if r else 0 for r in each], intervals, level)
         p95 = mean_of([r.p95_ns if r else 0 for r in each])
         share = mean_of([r.share if r else 0 for r in each])
+        ok = _whole(mean_of([r.ok_mean_ns if r else 0 for r in each]))
         rows.append(
-            CauseNumbers(kind, cause, _whole(mean) or 0, _whole(p95) or 0, float(share or 0))
+            CauseNumbers(
+                kind, cause, _whole(mean) or 0, _whole(p95) or 0, float(share or 0), ok or 0
+            )
         )
     return tuple(sorted(rows, key=lambda row: -row.share))
 

@@ -9,14 +9,22 @@ from typing import Any
 
 from simulator.answer import Answer
 from simulator.experiments.compare import Case, Difference, difference
-from simulator.report import format, machine
+from simulator.experiments.paired import within_one_run
+from simulator.report import format, machine, paired
 from simulator.report.terminal import clean, table
 
 _CAUSES_MAX = 12
 """Causes that are shown on the page; JSON has all."""
 
 
-def render(cases: Sequence[Case], *, command: str, version: str, seed: int) -> str:
+def render(
+    cases: Sequence[Case],
+    conditions: Sequence[str] = (),
+    *,
+    command: str,
+    version: str,
+    seed: int,
+) -> str:
     """The page as text; all scenarios are compared with the first."""
     first, *others = cases
     sections = [
@@ -27,7 +35,7 @@ def render(cases: Sequence[Case], *, command: str, version: str, seed: int) -> s
     for other in others:
         found = difference(first.answer, other.answer)
         sections += [_sentence(first, other, found), _causes(first, other, found)]
-    sections += [_bottlenecks(cases), [f"  repeat: {clean(command)}   {version}"]]
+    sections += [_bottlenecks(cases), [*conditions], [f"  repeat: {clean(command)}   {version}"]]
     return "\n\n".join("\n".join(lines) for lines in sections if lines) + "\n"
 
 
@@ -39,7 +47,11 @@ def verdict(first: Case, other: Case, found: Difference) -> str:
             return "no request is ok in both: there are no latencies to compare"
         return f"{who} has no ok request: there are no latencies to compare"
     means = f"mean {format.duration(found.after_ns)} against {format.duration(found.before_ns)}"
-    return f"{other.letter} {_times(found, first.letter)} ({means}{_over(first, other, found)})"
+    sure = within_one_run(first.answer, other.answer)
+    how = _times(found, first.letter)
+    if sure is not None and sure.ratio_interval is not None:
+        how = paired.times(sure, first.letter)
+    return f"{other.letter} {how} ({means}{_over(first, other, found)})"
 
 
 def _over(first: Case, other: Case, found: Difference) -> str:

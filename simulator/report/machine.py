@@ -58,6 +58,7 @@ def as_dict(
                 "mean_s": _seconds(row.mean_ns),
                 "p95_s": _seconds(row.p95_ns),
                 "share": row.share,
+                "ok_mean_s": _seconds(row.ok_mean_ns),
             }
             for row in summary.breakdown
         ],

@@ -218,6 +218,7 @@ def _causes_json(run: Measured, *, spread: bool = True) -> list[dict[str, Any]]:
             "mean_s": row.mean_ns / SECOND_NS,
             "p95_s": row.p95_ns / SECOND_NS,
             "share": row.share,
+            "ok_mean_s": row.ok_mean_ns / SECOND_NS,
         }
         | (
             {

@@ -27,8 +27,8 @@ def test_six_at_once_on_a_pool_of_two() -> None:
     assert figures == [10 * S, 15 * S, 15 * S, 15 * S]
     assert (latency.mean_ns, latency.min_ns, latency.max_ns) == (10 * S, 5 * S, 15 * S)
     assert summary.breakdown == (
-        Spent("wait", "pool:db", 5 * S, 10 * S, 0.5),
-        Spent("hold", "query:db", 5 * S, 5 * S, 0.5),
+        Spent("wait", "pool:db", 5 * S, 10 * S, 0.5, 5 * S),
+        Spent("hold", "query:db", 5 * S, 5 * S, 0.5, 5 * S),
     )
     assert summary.resources == (
         Resource("pool", "pool db", 2, 2, 1, 1.0, 4, 6, "visit", 5 * S, 10 * S, 10 * S, 0),
@@ -59,7 +59,7 @@ def test_failures_are_counted_by_reason_and_kept_out_of_the_latency() -> None:
     assert (total.ok, total.errors, total.last_ns) == (1, 5, 5 * S)
     assert summary.failures == (("too_many_connections:pg", 3), ("pool_timeout:db", 2))
     assert (total.latency.count, total.latency.mean_ns) == (1, 5 * S)
-    assert summary.breakdown == (Spent("wait", "pool:db", S, 3 * S, 6 / 11),)
+    assert summary.breakdown == (Spent("wait", "pool:db", S, 3 * S, 6 / 11, 0),)
 
 
 def test_requests_in_flight_last_until_the_end_and_are_in_no_mean() -> None:
@@ -68,7 +68,7 @@ def test_requests_in_flight_last_until_the_end_and_are_in_no_mean() -> None:
     rows.request(1, None, {contract.AWAIT: 7})
     summary = summarize(rows.plan, rows.trace(end=9, ended="drained"))
     assert (summary.total.in_flight, summary.total.last_ns, summary.run_ns) == (1, 4 * S, 9 * S)
-    assert summary.breakdown == (Spent("hold", "await", 4 * S, 4 * S, 1.0),)
+    assert summary.breakdown == (Spent("hold", "await", 4 * S, 4 * S, 1.0, 4 * S),)
     assert summary.ended == "drained"
 
 

@@ -63,8 +63,22 @@ def test_the_whole_document() -> None:
         },
         "failures": {},
         "breakdown": [
-            {"kind": "wait", "cause": "pool:db", "mean_s": 5.0, "p95_s": 10.0, "share": 0.5},
-            {"kind": "hold", "cause": "query:db", "mean_s": 5.0, "p95_s": 5.0, "share": 0.5},
+            {
+                "kind": "wait",
+                "cause": "pool:db",
+                "mean_s": 5.0,
+                "p95_s": 10.0,
+                "share": 0.5,
+                "ok_mean_s": 5.0,
+            },
+            {
+                "kind": "hold",
+                "cause": "query:db",
+                "mean_s": 5.0,
+                "p95_s": 5.0,
+                "share": 0.5,
+                "ok_mean_s": 5.0,
+            },
         ],
         "resources": {
             "pool db": {
