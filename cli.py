@@ -43,6 +43,9 @@ Arguments = Annotated[
         help="Scenario files, then overrides such as pools.db.size=100.",
     ),
 ]
+Seed = Annotated[int | None, typer.Option(**SEED, help="Instead of the scenario's.")]
+Jobs = Annotated[int | None, typer.Option(min=1, help="Processes; default: one per processor.")]
+AsJson = Annotated[bool, typer.Option("--json", help="All numbers as JSON.")]
 
 
 def _version(wanted: bool) -> None:
@@ -69,11 +72,9 @@ def run(
         str,
         typer.Option("-n", metavar="N|auto", help="Independent runs; auto: as many as it takes."),
     ] = "1",
-    jobs: Annotated[
-        int | None, typer.Option(min=1, help="Processes for -n; default: one per processor.")
-    ] = None,
-    seed: Annotated[int | None, typer.Option(**SEED, help="Instead of the scenario's.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="The same numbers as JSON.")] = False,
+    jobs: Jobs = None,
+    seed: Seed = None,
+    as_json: AsJson = False,
     out: Annotated[
         Path | None,
         typer.Option("-o", "--out", metavar="DIR", help="Write all results as files."),
@@ -138,14 +139,12 @@ def sweep(
     zipped: Annotated[
         bool, typer.Option("--zip", help="First with first, second with second.")
     ] = False,
-    jobs: Annotated[
-        int | None, typer.Option(min=1, help="Processes; default: one per processor.")
-    ] = None,
-    seed: Annotated[int | None, typer.Option(**SEED, help="Instead of the scenario's.")] = None,
+    jobs: Jobs = None,
+    seed: Seed = None,
     metric: Annotated[
         str | None, typer.Option(help="What is found and drawn, such as latency.p99.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="All numbers as JSON.")] = False,
+    as_json: AsJson = False,
     csv: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the table; - is the output.")
     ] = None,
@@ -175,15 +174,13 @@ def compare(
         str,
         typer.Option("-n", metavar="N|auto", help="Pairs of runs; auto: as many as it takes."),
     ] = "1",
-    jobs: Annotated[
-        int | None, typer.Option(min=1, help="Processes for -n; default: one per processor.")
-    ] = None,
+    jobs: Jobs = None,
     fail_if: Annotated[
         list[str] | None,
         typer.Option(metavar="CHANGE", help="Such as 'latency p(95) > +5%': exit 99 if so."),
     ] = None,
     seed: Annotated[int | None, typer.Option(**SEED, help="Instead of the first's.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="The same numbers as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Which of two scenarios is faster, and which waits make the difference."""
     files, overrides = console.files_and_overrides(arguments)
@@ -223,11 +220,9 @@ def size(
     number: Annotated[
         str, typer.Option("-n", metavar="N|auto", help="Replications of each trial.")
     ] = "1",
-    jobs: Annotated[
-        int | None, typer.Option(min=1, help="Processes for -n; default: one per processor.")
-    ] = None,
-    seed: Annotated[int | None, typer.Option(**SEED, help="Instead of the scenario's.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="All numbers as JSON.")] = False,
+    jobs: Jobs = None,
+    seed: Seed = None,
+    as_json: AsJson = False,
 ) -> None:
     """Find the smallest value that meets the goals, or the highest load that keeps them."""
     question = sizing.asked(
@@ -256,7 +251,7 @@ def serve(
     database: Annotated[
         str, typer.Option(metavar="embedded|none|DSN", help="Which PostgreSQL, if any.")
     ] = "embedded",
-    seed: Annotated[int | None, typer.Option(min=0, help="Instead of the scenario's.")] = None,
+    seed: Seed = None,
     deadline: Annotated[
         float, typer.Option(min=1, help="How long the start may take, in seconds.")
     ] = 60,
@@ -284,7 +279,7 @@ def check(
     budget: Annotated[
         str | None, typer.Option(help="Such as 'requests<=20k,rate<=2000/s,time<=2m'.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="The same numbers as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Serve it for real, measure it, and compare with the prediction; 99 if it is off."""
     files, overrides = console.files_and_overrides(arguments)
@@ -391,8 +386,8 @@ def explain(
         typer.Argument(metavar="[FILE [KEY=VALUE...]]", help="A scenario, then overrides."),
     ] = None,
     rule: Annotated[str | None, typer.Option(help="The page of a finding, such as SIM104.")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Instead of the scenario's.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="The same as JSON.")] = False,
+    seed: Seed = None,
+    as_json: AsJson = False,
 ) -> None:
     """Say why: time by cause, bounds, what a little more of each resource changes, what is next.
 
