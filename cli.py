@@ -21,6 +21,7 @@ from simulator.commands import (
     console,
     explaining,
     running,
+    scenarios,
     serving,
     sizing,
     starting,
@@ -302,19 +303,7 @@ def init(
     ] = None,
 ) -> None:
     """Begin a scenario of your own from a commented template, or from your FastAPI app."""
-    text = starting.text_of(template, from_app)
-    if out is None:
-        console.show(text)
-        console.tell(f"\n{starting.hint(template, from_app)}")
-        return
-    try:
-        with out.open("x", encoding="utf-8") as file:
-            file.write(text)
-    except FileExistsError:
-        console.usage(f"{out} is there already, expected a new file")
-    except OSError as error:
-        console.usage(f"can't write {out}: {error.strerror}")
-    console.tell(f"written: {out}\nnext: sim run {shlex.quote(str(out))}")
+    starting.begin(template, from_app, out)
 
 
 @app.command()
@@ -325,35 +314,13 @@ def validate(
     ] = False,
 ) -> None:
     """Check scenarios without running them: errors, then findings."""
-    from simulator.scenario import ScenarioError, dumps, findings, load
-
-    files, overrides = console.files_and_overrides(arguments)
-    code = console.OK
-    for file in files:
-        try:
-            scenario = load(file, overrides)
-        except ScenarioError as error:
-            console.tell(error)
-            code = console.INVALID
-            continue
-        if resolved:
-            console.show(dumps(scenario.document))
-            continue
-        console.show(f"{file}: valid\n")
-        for found in findings(scenario):
-            hint = f"; {found.hint}" if found.hint else ""
-            console.show(f"{found.place}: {found.severity} {found.code}: {found.message}{hint}\n")
-    console.leave(code)
+    console.leave(scenarios.validated(arguments, resolved=resolved))
 
 
 @app.command()
 def schema() -> None:
     """Print the JSON Schema of a scenario, for completion and hover text in editors."""
-    import json
-
-    from simulator.scenario import json_schema
-
-    console.show(json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n")
+    scenarios.print_schema()
 
 
 @app.command()
@@ -363,20 +330,7 @@ def examples(
     ] = None,
 ) -> None:
     """List the scenarios that come with the simulator, each a question with its answer."""
-    from simulator.scenario import examples as listed
-
-    known = {known: (question, path) for known, question, path in listed()}
-    if name is None:
-        width = max(map(len, known))
-        for known_name, (question, _) in known.items():
-            console.show(f"{known_name:{width}}  {question}\n")
-        console.tell("\nsim examples NAME > my.yaml, then: sim run my.yaml")
-    elif name in known:
-        console.show(known[name][1].read_text(encoding="utf-8"))
-    else:
-        from simulator.scenario.problem import nearest
-
-        console.usage(f"no example called '{name}', {nearest(name, known, cutoff=0.5)}")
+    scenarios.print_examples(name)
 
 
 @app.command()

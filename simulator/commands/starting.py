@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 
 from simulator.commands import console
 
@@ -32,3 +33,20 @@ def hint(template: str, app: str | None) -> str:
 
     others = ", ".join(name for name in templates() if name != template)
     return f"sim init {template} -o my.yaml writes it; also: {others}"
+
+
+def begin(template: str, app: str | None, out: Path | None) -> None:
+    """Print the scenario to begin with, or write it where nothing is yet."""
+    text = text_of(template, app)
+    if out is None:
+        console.show(text)
+        console.tell(f"\n{hint(template, app)}")
+        return
+    try:
+        with out.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        console.usage(f"{out} is there already, expected a new file")
+    except OSError as error:
+        console.usage(f"can't write {out}: {error.strerror}")
+    console.tell(f"written: {out}\nnext: sim run {shlex.quote(str(out))}")
