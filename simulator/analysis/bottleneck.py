@@ -364,7 +364,9 @@ def _not_started(case: Case, count: int) -> Bottleneck:
 def _deadlock(case: Case) -> Bottleneck:
     trace = case.trace
     labels = [station.label for station in trace.stations]
-    wanted = np.bincount([row.waits_for for row in trace.stuck], minlength=len(labels))
+    # Who holds nothing is in no cycle; he waits for those who are.
+    holders = [row for row in trace.stuck if row.holds] or trace.stuck
+    wanted = np.bincount([row.waits_for for row in holders], minlength=len(labels))
     label = labels[int(wanted.argmax())]
     # Branches and attempts of a request have a row each, and can be stuck in one way.
     stuck = list(dict.fromkeys(sorted(trace.stuck, key=lambda row: not row.holds)))

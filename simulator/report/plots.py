@@ -44,10 +44,7 @@ _STYLE: dict[Any, Any] = {
     "axes.axisbelow": True,
     "grid.color": "#E4E4E4",
     "grid.linewidth": 0.8,
-    "legend.frameon": True,  # over bars and curves, too, its words can be read
-    "legend.framealpha": 0.85,
-    "legend.facecolor": "white",
-    "legend.edgecolor": "white",
+    "legend.frameon": False,
 }
 
 
@@ -148,7 +145,8 @@ def timeline(figure: Figure, trace: Trace, summary: Summary) -> None:
     axes.bar(left, ok, wide, align="edge", color=BLUE, label="ok")
     if failed.any():
         axes.bar(left, failed, wide, bottom=ok, align="edge", color=VERMILION, label="failed")
-        axes.legend()
+        # Bars leave no room: over them its words can be read, too.
+        axes.legend(frameon=True, framealpha=0.85, facecolor="white", edgecolor="white")
     axes.set_xlim(0, edges[-1] / scale)
     axes.set_ylim(0, max(int((ok + failed).max()) * 1.08, 1))
     axes.yaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))

@@ -254,7 +254,11 @@ def _deadlock(scenario: Scenario, every: list[Block]) -> Iterator[Finding]:
         place = scenario.place(path)
         if held == taken:
             message = f"{route} takes a second connection of {held} while it holds one: once "
-            message += f"{sizes[held]} requests hold the {sizes[held]}, none goes on"
+            message += (
+                "a request holds the only one, none goes on"
+                if sizes[held] == 1
+                else f"{sizes[held]} requests hold the {sizes[held]}, none goes on"
+            )
             hint = "inside `with`, `query` uses the held connection"
             yield Finding("SIM108", "warning", message, place, hint)
         elif (taken, held) in orders and held < taken:

@@ -11,7 +11,7 @@ from simulator.analysis.keys import Keys
 from simulator.analysis.limits import enough, idle_beside_a_queue, requests_waiting
 from simulator.analysis.summary import Summary, summarize
 from simulator.engines.reference import run
-from simulator.scenario import loads
+from simulator.scenario import findings, loads
 from simulator.workload import Workload
 from tests.analysis.handmade import Rows, asgi, burst, plan, pool
 
@@ -249,3 +249,16 @@ routes:
     _, found = answer(text)
     assert found.resource == "lock row"
     assert found.override == "routes.pay.steps[0].do[2].time=10ms"
+
+
+def test_a_deadlock_is_for_want_of_what_holders_want() -> None:
+    """Six of ten wait for a thread and hold nothing; none can have the pool of one twice."""
+    text = NESTED.replace("size: 4", "size: 1").replace("threads: 8", "threads: 4")
+    found = answer(text)[1]
+    assert found.sentence == "deadlock: 10 requests can never go on, for want of pool db."
+    assert found.insight.startswith("a request takes a second connection while it holds one")
+    messages = [finding.message for finding in findings(loads(text)) if finding.code == "SIM108"]
+    assert messages == [
+        "read takes a second connection of pool db while it holds one: "
+        "once a request holds the only one, none goes on"
+    ]
