@@ -135,6 +135,8 @@ def _reason(case: Case, bound: Bound) -> str:
     if spec is not None and spec.continuous:
         busy = format.percent(min(Fraction(bound.bound_ns, max(run_ns, 1)), Fraction(1)))
         return f"its devices work for {busy} of the run; {_waits(case.summary)}."
+    if spec is not None and asked is not None and asked < 1 and bound.least_ns < bound.bound_ns:
+        return _with_room(case, bound, asked)
     if asked is None and bound.bound_ns < 0.5 * run_ns:
         return (
             f"{_product(bound, case.kind)} = {format.duration(bound.bound_ns)} is all its work, "
@@ -146,6 +148,16 @@ def _reason(case: Case, bound: Bound) -> str:
             f"the run took {format.duration(run_ns)}."
         )
     return f"{format.percent(asked)} busy while requests arrive; {_waits(case.summary)}."
+
+
+def _with_room(case: Case, bound: Bound, asked: Fraction) -> str:
+    """Devices that work most of the time, on batches that are not full."""
+    busy = min(Fraction(bound.bound_ns, max(case.summary.run_ns, 1)), Fraction(1))
+    mean = format.significant(Fraction(bound.served, bound.visits))
+    return (
+        f"its devices work for {format.percent(busy)} of the run on batches of {mean} on average, "
+        f"in full ones it would be {format.percent(asked)}; {_waits(case.summary)}."
+    )
 
 
 def _closed_reason(case: Case, closed: ClosedBound) -> str:
@@ -279,7 +291,7 @@ def _nothing_limits(case: Case, bound: Bound) -> bool:
     if asked is None:
         return waited < 0.01
     below = asked < SHORT or (asked < 1 and not waited)
-    return waited < 0.1 and below and bound.bound_ns <= 0.9 * summary.run_ns
+    return waited < 0.1 and below and bound.least_ns <= 0.9 * summary.run_ns
 
 
 def _nothing(case: Case, bound: Bound | None) -> Bottleneck:

@@ -12,7 +12,7 @@ from simulator.analysis.resources import select, waited_ns
 from simulator.analysis.routes import calls_of
 from simulator.arrays import IntArray
 from simulator.engines.contract import IN_FLIGHT
-from simulator.plan import UNLIMITED, Plan
+from simulator.plan import NEVER, UNLIMITED, Plan
 from simulator.record import dataclass
 from simulator.trace import NOT_GRANTED, Trace, Visits
 
@@ -29,6 +29,7 @@ class Bound:
     constant: bool  # every visit brought the same work
     size: int
     bound_ns: int
+    least_ns: int  # of an accelerator: the bound if its batches were full
     waited_ns: int
     served: int  # visits that brought this work
     first_tries: Fraction  # share of its visits that no retry has brought
@@ -91,10 +92,25 @@ def station_bound(plan: Plan | None, trace: Trace, station: int) -> Bound | None
         constant=int(work.min()) == int(work.max()),
         size=size,
         bound_ns=rounded(Fraction(total_ns, size)),
+        least_ns=rounded(min(Fraction(total_ns), _in_full_batches(plan, label, count)) / size),
         waited_ns=exact_sum(waited_ns(visits)),
         served=count,
         first_tries=first_tries(plan, trace, label) if plan else Fraction(1),
     )
+
+
+def _in_full_batches(plan: Plan | None, label: str, items: int) -> Fraction:
+    """Device time of so many items in batches of the size that serves most per time."""
+    spec = accelerator_of(plan, label) if plan else None
+    if plan is None or spec is None or spec.continuous:
+        return Fraction(NEVER)
+    sizes = range(1, spec.batch_max + 1)
+    if spec.time >= 0:
+        mean_ns = round(plan.streams[spec.time].distribution.mean_ns)
+        return Fraction(items * mean_ns, spec.batch_max)
+    if spec.table_ns:
+        return items * min(Fraction(spec.table_ns[size - 1], size) for size in sizes)
+    return items * (Fraction(spec.base_ns, spec.batch_max) + spec.per_item_ns)
 
 
 def first_tries(plan: Plan, trace: Trace, label: str) -> Fraction:

@@ -11,6 +11,8 @@ from simulator.analysis.keys import Keys
 from simulator.analysis.limits import (
     connections_of,
     idle_beside_a_queue,
+    is_burst,
+    offered,
     only_threads,
     processes,
     requests_waiting,
@@ -80,6 +82,9 @@ _INSIGHTS = {
     "accelerator": "a device serves one batch at a time: {devices}, up to {batch} in each batch.",
     "accelerator, window": (
         "an incomplete batch waits {window} for others: the devices have time for each alone."
+    ),
+    "accelerator, not full": (
+        "a batch takes all who are there when a device is free: they wait for the batch before."
     ),
     "accelerator, continuous": (
         "{devices} takes up to {batch} at once, and every step costs more the more run."
@@ -186,6 +191,8 @@ def variant(case: Case) -> str:
     bound = case.bound if case.kind == "accelerator" else None
     if bound is not None and waits_for_window(case.plan, case.trace, bound):
         return "accelerator, window"
+    if bound is not None and bound.least_ns < bound.bound_ns and not is_burst(case.trace):
+        return "accelerator, not full" if (offered(case.trace, bound) or 1) < 1 else case.kind
     if case.kind == "event loop" and case.bound:
         computed = exact_sum(case.trace.spent_ns[:, CPU]) + exact_sum(
             case.trace.spent_ns[:, FRAMEWORK]

@@ -57,16 +57,16 @@ def gave_up_at_once(trace: Trace, label: str) -> int:
 def offered(trace: Trace, bound: Bound) -> Fraction | None:
     """Utilisation that the load asks of a station, 1 and more is overload; None for a burst.
 
-    Its work over its capacity while requests arrive; who gave up or still waits at the
-    end would have brought the mean work. What retries add is left out: they end with
-    the overload that causes them.
+    Its work (of an accelerator: in full batches) over its capacity while requests arrive; who
+    gave up or still waits at the end would have brought the mean work. What retries add is left
+    out: they end with the overload that causes them.
     """
     if is_burst(trace):
         return None
     span_ns = int(trace.arrival_ns.max()) - int(trace.arrival_ns.min())
     at = trace.visits.station == bound.station
     unserved = int((at & (trace.visits.granted_ns == NOT_GRANTED)).sum())
-    asked = Fraction(bound.bound_ns * (bound.served + unserved), bound.served)
+    asked = Fraction(bound.least_ns * (bound.served + unserved), bound.served)
     return asked / span_ns * bound.first_tries
 
 

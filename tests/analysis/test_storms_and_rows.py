@@ -167,3 +167,19 @@ def test_a_window_that_is_waited_for_in_vain_is_said_to_be_that() -> None:
     before, after = found.summary.total.latency.mean_ns, mended.summary.total.latency.mean_ns
     assert before and after and after < 0.6 * before
     assert run(WINDOW, "load.rate=60/s").bottleneck.override != "accelerators.gpu.batch.wait=0s"
+
+
+def test_a_device_that_always_works_on_small_batches_has_room() -> None:
+    """16 in 36 ms are 444/s: 150/s ask for 34 % of that, 500/s for more than there is."""
+    text = WINDOW.replace("rate: 20/s", "rate: 150/s").replace(
+        "{max: 8, wait: 50ms}, time: {base: 20ms, per_item: 2ms}",
+        "{max: 16}, time: {base: 20ms, per_item: 1ms}",
+    )
+    found = run(text)
+    assert "on batches of 3." in found.bottleneck.sentence
+    assert "in full ones it would be 34%" in found.bottleneck.sentence
+    assert "is the bound" in run(text, "load.rate=500/s").bottleneck.sentence
+    drawn = run(text, "accelerators.gpu.time={exp: 36ms}").bottleneck.sentence
+    assert "in full ones it would be 34%" in drawn
+    table = ", ".join(f"{size}: {20 + size}ms" for size in range(1, 17))
+    assert found.bottleneck == run(text, f"accelerators.gpu.time={{table: {{{table}}}}}").bottleneck
