@@ -243,6 +243,7 @@ class _Writer:
         else:
             load["for"] = chance.choice(["50ms", "100ms"])
             self.maybe(0.5, load, drain=lambda: chance.choice(["0s", "5ms", "30s"]))
+        self.maybe(0.3, load, warmup=lambda: chance.choice(["auto", "none", "10ms"]))
         return load
 
     def client(self) -> Document:
