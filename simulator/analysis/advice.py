@@ -45,6 +45,7 @@ from simulator.plan import (
     NEVER,
     UNLIMITED,
     Accept,
+    Call,
     Cpu,
     LoadKind,
     Lock,
@@ -271,6 +272,8 @@ def _after_lock(outer: With, case: Case) -> Iterator[Step]:
 def _shorten(case: Case, steps: list[Step]) -> str | None:
     """The longest of these steps, halved, or cut to what leaves the resource 80 % busy."""
     streams = [case.plan.streams[step.time] for step in steps if isinstance(step, Wait | Cpu)]
+    calls = [step for step in steps if isinstance(step, Call)]
+    streams += [case.plan.streams[case.plan.services[call.service].time] for call in calls]
     times = [(s.distribution, s.name) for s in streams if s.distribution.mean_ns > 0]
     if not times:
         return None
@@ -284,7 +287,9 @@ def shorter(time: Distribution, divisor: int) -> str | None:
     """A time of the language that is this part of another; None where that is hard to say."""
 
     def part(ns: float) -> str:
-        return exact_duration(max(round(ns) // divisor, 1))
+        short = max(round(ns) // divisor, 1)
+        digit = 10 ** max(len(str(short)) - 3, 0)  # 6.66ms, not 6.666666ms
+        return exact_duration(short // digit * digit)
 
     if isinstance(time, Constant):
         return part(time.value_ns)

@@ -7,8 +7,8 @@ from typing import Any
 
 from simulator.distributions import Constant
 from simulator.plan import NEVER, UNLIMITED, ServerKind
-from simulator.scenario.blocks import Block, mean_ns, means
-from simulator.scenario.demand import at_once
+from simulator.scenario.blocks import Block, means
+from simulator.scenario.demand import at_once, demand_of
 from simulator.scenario.finding import Finding
 from simulator.scenario.scenario import Scenario
 from simulator.scenario.streams import until
@@ -75,17 +75,18 @@ def _retried(scenario: Scenario, what: str, entry: Any, path: str) -> Iterator[F
 
 
 def _more_processes_than_cores(scenario: Scenario) -> Iterator[Finding]:
-    server, by_place = scenario.plan.server, means(scenario.plan)
+    server = scenario.plan.server
     if server.workers <= server.cores:
         return
-    for name, route in scenario.document["routes"].items():
-        path = f"routes.{name}.steps"
-        times = [mean_ns(step, f"{path}[{i}]", by_place) for i, step in enumerate(route["steps"])]
-        cpu = sum(time for time, step in zip(times, route["steps"], strict=True) if "cpu" in step)
-        if cpu and 2 * cpu >= sum(times):
-            message = f"{server.workers} workers on {server.cores} cores, and {name} computes for "
-            message += f"{exact_duration(round(cpu))} of {exact_duration(round(sum(times)))}: "
-            message += f"{server.cores} requests compute at once, more workers only share"
+    cores = "1 core" if server.cores == 1 else f"{server.cores} cores"
+    together = "1 request computes" if server.cores == 1 else f"{server.cores} requests compute"
+    for name in scenario.document["routes"]:
+        demand = demand_of(scenario.document, scenario.plan, name)
+        cpu = demand.held_ns["cores"]
+        if cpu and 2 * cpu >= demand.took_ns:
+            message = f"{server.workers} workers on {cores}, and {name} computes for "
+            message += f"{exact_duration(round(cpu))} of {exact_duration(round(demand.took_ns))}: "
+            message += f"{together} at once, more workers only share"
             hint = f"set server.workers={server.cores}"
             yield Finding("SIM112", "info", message, scenario.place("server.workers"), hint)
             return

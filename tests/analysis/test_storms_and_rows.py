@@ -183,3 +183,15 @@ def test_a_device_that_always_works_on_small_batches_has_room() -> None:
     assert "in full ones it would be 34%" in drawn
     table = ", ".join(f"{size}: {20 + size}ms" for size in range(1, 17))
     assert found.bottleneck == run(text, f"accelerators.gpu.time={{table: {{{table}}}}}").bottleneck
+
+
+def test_a_call_under_a_lock_is_what_to_shorten() -> None:
+    """20 ms of a call and 4 of a query are all held under the row: the call is the longer."""
+    text = ROWS.replace("{query: db, time: 30ms}", "{query: db, time: 4ms}, {call: pay}")
+    text += "services: {pay: {time: {exp: 20ms}}}\n"
+    found = run(text)
+    assert (found.bottleneck.kind, found.bottleneck.override) == (
+        "lock",
+        "services.pay.time={exp: 6.66ms}",
+    )
+    assert run(text, str(found.bottleneck.override)).summary.total.ok > 1.9 * found.summary.total.ok

@@ -214,6 +214,13 @@ def test_more_processes_than_cores() -> None:
         "at once, more workers only share"
     )
     assert found(route, "server: {workers: 4, cores: 4}") == []
+    # What is nested counts: it computes for 5 ms of 14.
+    nested = "  a: {handler: def, steps: [{cpu: 5ms}, {with: db, do: [{query: db, time: 9ms}]}]}"
+    pools = "pools: {db: {acquire_timeout: 1s}}\nserver: {workers: 2, cores: 1}"
+    assert [line for line in found(nested, pools) if "SIM112" in line] == []
+    more = nested.replace("9ms", "4ms")
+    (line,) = [line for line in found(more, pools) if "SIM112" in line]
+    assert "a computes for 5ms of 9ms: 1 request computes at once, more workers" in line
     waits = "  a: {handler: def, steps: [{cpu: 1ms}, {block: 100ms}]}"
     assert found(waits, "server: {workers: 8, cores: 4}") == []
 
