@@ -6,21 +6,41 @@ turn runs the callbacks that were ready when it began. What a callback makes rea
 ready outside meanwhile (a socket, a timer, a thread's result) is picked up by the next
 turn's poll, behind those.
 
-Modelled: one callback at a time, turns, their order, and how often what wakes the loop
-takes the GIL (uvloop twice: for what the poll returned and for the batch of ready handles;
-asyncio about three times). A callback that only reads leaves the last of these to the task
-that it starts, one turn later. Not modelled: GIL releases inside a turn that the loop wins
-back.
+Where a loop lets go of the GIL
+-------------------------------
+A loop that had nothing to do waits in ``epoll_wait`` without the GIL and takes it when
+something arrives. While it has work it lets go only for moments: between two turns (uvloop:
+from the end of a libuv callback to the idle handle's, ``with gil`` each; asyncio:
+``select(0)``), in each read of a request (uvloop: ``read`` between the callbacks alloc_cb
+and read_cb; asyncio: ``recv``), and, in asyncio only, in each ``send`` of an answer
+(uvloop's write keeps it). Nobody waiting: nothing happens. Else a waiter is signalled, and
+if it gets there within that moment the release is *lost*: the loop queues for the GIL
+again. Otherwise the loop wins it back, and the waiter waits on. A release while a waiter's
+request to drop is pending is always lost (``FORCE_SWITCHING``).
+
+Modelled: one callback at a time, turns, their order; the releases above. Not modelled:
+those in reads and writes of other sockets than the requests' (drivers, streams), the second
+``send`` of an answer, and that a waiter that came too late begins its interval anew.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
+from enum import IntEnum
 
 import simpy
 
 from models.clock import Clock, Owner, Steps, grant, granted
 from models.gil import GIL
+
+
+class Release(IntEnum):
+    """Where a loop with work to do lets go of the GIL for a moment."""
+
+    TURN = 0
+    READ = 1
+    WRITE = 2
 
 
 class EventLoop:
@@ -33,11 +53,14 @@ class EventLoop:
     env : simpy.Environment
         A ``Clock`` for ordered ties, or any SimPy environment.
     gil : GIL, optional
-        The lock that a turn must take; none if nothing contends for it. Needs a ``Clock``.
+        The lock that the loop needs; none if nothing contends for it. Needs a ``Clock``.
     owner : Owner, optional
         Who waits for the GIL on the loop's behalf.
-    gil_takes : int, default 2
-        How often a turn takes the GIL if something from outside is in it; once if not.
+    lost : callable, optional
+        Whether this release is lost, asked only while somebody waits for the GIL and has
+        not asked for it; never if not given.
+    writes_release : bool, default False
+        Whether writing an answer lets go of the GIL (asyncio).
     """
 
     def __init__(
@@ -46,40 +69,41 @@ class EventLoop:
         *,
         gil: GIL | None = None,
         owner: Owner | None = None,
-        gil_takes: int = 2,
+        lost: Callable[[Release], bool] | None = None,
+        writes_release: bool = False,
     ) -> None:
         self._env = env
         self._gil = gil
         self._owner = owner
-        self._gil_takes = gil_takes
+        self._lost = lost or (lambda release: False)
+        self._writes_release = writes_release
         self._busy = False
         self._granted = granted(env)  # one for all: an event that has happened never changes
         self._turn: deque[simpy.Event] = deque()
         self._soon: deque[simpy.Event] = deque()
         self._polled: deque[simpy.Event] = deque()
-        self._takes = 1  # of the GIL, by the next turn
-        self._takes = 1  # of the GIL, by the next turn
+        self._reads: set[simpy.Event] = set()  # of those, what reads a request
         self.gil_waited = (0, 0)
-        """From when to when the turn under way waited for the GIL."""
+        """From when to when the loop last waited for the GIL."""
 
     def enter(self, *, soon: bool = False, reads: bool = False) -> simpy.Event:
         """An event that happens when it is the caller's turn to run.
 
         ``soon``: it was made ready by a callback of this loop, not from outside.
-        ``reads``: it is a callback of the poll itself, whose task runs in the next turn.
+        ``reads``: it reads a request, which lets go of the GIL for a moment.
         """
-        if not soon:
-            self._takes = max(self._takes, self._gil_takes - reads)
-        if not self._busy:
+        if self._gil is None and not self._busy:
             self._busy = True
-            if self._gil is None:
-                return self._granted
-            event = simpy.Event(self._env)
-            self._turn.append(event)
-            self._begin_turn()
-            return event
+            return self._granted
         event = simpy.Event(self._env)
-        (self._soon if soon else self._polled).append(event)
+        if self._gil is not None and reads:
+            self._reads.add(event)
+        if self._busy:
+            (self._soon if soon else self._polled).append(event)
+        else:
+            self._busy = True
+            self._turn.append(event)
+            self._then_next(self._take())
         return event
 
     def next_turn(self) -> simpy.Event:
@@ -87,6 +111,14 @@ class EventLoop:
         turn = self.enter(soon=True)
         self.leave()
         return turn
+
+    def write(self) -> simpy.Event:
+        """An event that happens when the caller's callback has written an answer."""
+        if not self._writes_release or not self._loses(Release.WRITE):
+            return self._granted
+        written = simpy.Event(self._env)
+        self._then(self._retake(), written)
+        return written
 
     def leave(self) -> None:
         """End the caller's callback; the next one runs.
@@ -103,31 +135,56 @@ class EventLoop:
 
     def _advance(self, _event: simpy.Event | None = None) -> None:
         if self._turn:
-            grant(self._turn.popleft())
-            return
-        if self._gil is not None:
-            self._gil.release()
-        if self._soon or self._polled:
+            self._next()
+        elif self._soon or self._polled:
             self._turn, self._soon = self._soon, self._turn
             self._turn.extend(self._polled)
             self._polled.clear()
-            self._begin_turn()
+            if self._loses(Release.TURN):
+                self._then_next(self._retake())
+            else:
+                self._next()
         else:
+            if self._gil is not None:
+                self._gil.release()
             self._busy = False
 
-    def _begin_turn(self) -> None:
-        if self._gil is None:
-            grant(self._turn.popleft())
-        else:
-            assert isinstance(self._env, Clock)
-            self._env.start(self._take_gil(self._gil))
+    def _next(self) -> None:
+        callback = self._turn.popleft()
+        if callback in self._reads:
+            self._reads.remove(callback)
+            if self._loses(Release.READ):
+                self._then(self._retake(), callback)
+                return
+        grant(callback)
 
-    def _take_gil(self, gil: GIL) -> Steps:
+    def _loses(self, release: Release) -> bool:
+        gil = self._gil
+        return gil is not None and gil.waiting > 0 and (gil.asked_to_drop or self._lost(release))
+
+    def _take(self) -> Steps:
+        assert self._gil is not None
         began = self._env.now
-        takes, self._takes = self._takes, 1
-        for last in range(takes - 1, -1, -1):
-            yield gil.acquire(self._owner)
-            if last:
-                gil.release()
+        yield self._gil.acquire(self._owner)
         self.gil_waited = (int(began), int(self._env.now))
-        grant(self._turn.popleft())
+
+    def _retake(self) -> Steps:
+        assert self._gil is not None
+        self._gil.release()
+        return self._take()
+
+    def _then(self, steps: Steps, callback: simpy.Event) -> None:
+        def run() -> Steps:
+            yield from steps
+            grant(callback)
+
+        assert isinstance(self._env, Clock)
+        self._env.start(run())
+
+    def _then_next(self, steps: Steps) -> None:
+        def run() -> Steps:
+            yield from steps
+            self._next()
+
+        assert isinstance(self._env, Clock)
+        self._env.start(run())

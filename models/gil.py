@@ -6,8 +6,10 @@ which no switch happened; then it waits anew. A holder that computes lets go at 
 queues again; one waiter is woken, taken at random (measured; FIFO does not fit).
 
 Modelled: quantum, request to drop, forced switching, hand-over; a holder that shares the
-cores with others. Not modelled: a thread that wins the lock back before the woken waiter
-gets there; a woken waiter that has to wait for a core before it can take the lock.
+cores with others; what an event loop wins back (``models.event_loop``). Not modelled: the
+time that a woken waiter takes to get there (some 20 µs a hand-over), one that comes too late
+and begins its interval anew, a thread that barges in meanwhile, a woken waiter that has to
+wait for a core before it can take the lock.
 """
 
 from __future__ import annotations

@@ -309,7 +309,8 @@ class Server:
     gil: bool  # True where threads of one process can contend for a GIL
     gil_fifo: bool  # hand-over in order of waiting instead of at random
     switch_interval_ns: int
-    gil_takes_per_turn: int  # how often what wakes a loop takes the GIL (uvloop 2, asyncio 3)
+    gil_lost_ppm: tuple[int, int, int]  # how often a loop loses it: between turns, reading, writing
+    gil_writes_release: bool  # whether the loop lets go of it when it writes (asyncio)
     overheads: Overheads
     instances: int  # machines behind the balancer, each with `workers` processes
     balancer: Balancer

@@ -257,6 +257,7 @@ class Servers:
             outcome = yield from self._handler(task)
         if overheads.loop_after_ns:
             yield from self.runner.compute(task, overheads.loop_after_ns, FRAMEWORK)
+        yield from self.runner.write(task, process)
         if not self._kept:
             self.connections[process.index] -= 1
         self._finish(task, outcome)

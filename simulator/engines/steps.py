@@ -67,7 +67,7 @@ class StepRunner:
     ) -> Steps:
         """Wait for the loop; ``soon`` if a callback of this loop made the task ready.
 
-        ``reads``: for a callback of the loop's poll, whose task runs a turn later.
+        ``reads``: to read a request, which lets go of the GIL for a moment.
         """
         assert process.loop is not None
         return self._turn(task, process, process.loop.enter(soon=soon, reads=reads))
@@ -118,6 +118,15 @@ class StepRunner:
             task.book(contract.GIL)
             now = self.clock.now
             self.recorder.visit(process.gil_station, task, 0, queued, now, now, 0)
+
+    def write(self, task: Task, process: Process) -> Steps:
+        """Write an answer from the loop, which may cost it the GIL."""
+        assert process.loop is not None
+        queued = self.clock.now
+        task.doing = contract.GIL
+        yield process.loop.write()
+        if self.clock.now > queued:
+            task.book(contract.GIL)
 
     def acquire(
         self, task: Task, visit: Visit, event: simpy.Event, cause: int, frees_loop: bool, soon: bool

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 
 from models import (
     GIL,
@@ -17,6 +18,7 @@ from models import (
     TooManyConnections,
 )
 from models.connection_pool import Connection
+from models.event_loop import Release
 from simulator.engines import contract
 from simulator.engines.recorder import Recorder
 from simulator.plan import NEVER, NO_DATABASE, UNLIMITED, Plan, Pool, ServerKind
@@ -126,7 +128,8 @@ class Wiring:
                 self.clock,
                 gil=process.gil,
                 owner=self.recorder.station_owner(process.loop_station),
-                gil_takes=server.gil_takes_per_turn,
+                lost=self._lost(index),
+                writes_release=server.gil_writes_release,
             )
         return process
 
@@ -142,9 +145,21 @@ class Wiring:
 
         return GIL(
             self.clock,
-            switch_interval=server.switch_interval_ns,
+            # A timed wait on a condition is as late as a sleep: one timer of the kernel.
+            switch_interval=server.switch_interval_ns + server.overheads.sleep_ns,
             choose=None if server.gil_fifo else choose,
         )
+
+    def _lost(self, process: int) -> Callable[[Release], bool]:
+        numbers = iter(range(2**62))
+        lost_ppm = self.plan.server.gil_lost_ppm
+
+        def lost(release: Release) -> bool:
+            number = next(numbers)
+            drawn = self.workload.decide(f"gil release[{process}]", number, 1_000_000)
+            return drawn < lost_ppm[release]
+
+        return lost
 
     def _pool(self, pool: Pool) -> ConnectionPool:
         database = None if pool.database == NO_DATABASE else self.databases[pool.database]

@@ -129,7 +129,13 @@ SERVER = Section(
                     Choice("random", "fifo"),
                     "Which waiting thread gets the GIL.",
                     "random",
-                )
+                ),
+                Field(
+                    "wake",
+                    Duration(),
+                    "Mean time until a woken thread gets there: a loop that lets go of the GIL "
+                    "for less often wins it back; default 12us.",
+                ),
             ),
         ),
         "Whether threads of one process share a GIL; false for free-threaded builds.",

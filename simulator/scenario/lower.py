@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -90,6 +91,7 @@ def _server(entry: Document, routes: Sequence[p.Route], made: Sequence[p.TimeStr
     if isinstance(accept, dict):
         weights = accept["weights"]
     gil = entry.get("gil", False)
+    loop = entry.get("loop", "uvloop")
     overheads = {f"{key}_ns": parse_duration(v) for key, v in entry["overheads"].items()}
     return p.Server(
         kind=kind,
@@ -100,7 +102,8 @@ def _server(entry: Document, routes: Sequence[p.Route], made: Sequence[p.TimeStr
         gil=gil is not False and _contended(kind, threads, routes, made),
         gil_fifo=gil is not False and gil["handover"] == "fifo",
         switch_interval_ns=parse_duration(entry.get("switch_interval", presets.SWITCH_INTERVAL)),
-        gil_takes_per_turn=presets.GIL_TAKES[entry.get("loop", "uvloop")],
+        gil_lost_ppm=_lost_ppm(loop, gil),
+        gil_writes_release=loop == "asyncio",
         overheads=p.Overheads(**overheads),
         instances=entry["instances"],
         balancer=_BALANCERS[entry["balancer"]],
@@ -111,6 +114,16 @@ def _server(entry: Document, routes: Sequence[p.Route], made: Sequence[p.TimeStr
         connection_bytes=parse_size(entry["memory"]["connection"]),
         thread_bytes=parse_size(entry["memory"]["thread"]),
     )
+
+
+def _lost_ppm(loop: str, gil: Any) -> tuple[int, int, int]:
+    """How often a woken thread is there before a release is over, its delay exponential."""
+    wake_ns = parse_duration(gil["wake"] if gil and "wake" in gil else presets.GIL_WAKE)
+    turn, read, write = (
+        round(1e6 * -math.expm1(-length_ns / wake_ns)) if wake_ns else 1_000_000
+        for length_ns in presets.GIL_RELEASES_NS[loop]
+    )
+    return turn, read, write
 
 
 def _contended(

@@ -137,7 +137,7 @@ def _server(given: Any, report: Report) -> Any:
     if kind == "asgi":
         out["loop"] = given.get("loop", "uvloop")
     if kind not in (BAD, "sync"):
-        out |= _gil(given, report)
+        out |= _gil(given, kind, report)
     out |= {key: given[key] for key in ("instances", "balancer", "cores", "backlog")}
     if kind == "asgi":
         out["limit_concurrency"] = given.get("limit_concurrency", "none")
@@ -148,10 +148,16 @@ def _server(given: Any, report: Report) -> Any:
     return out
 
 
-def _gil(given: Document, report: Report) -> Document:
+def _gil(given: Document, kind: str, report: Report) -> Document:
     gil = given.get("gil", True)
     if gil is True:
         gil = {"handover": "random"}
+    if isinstance(gil, dict):
+        if kind == "asgi":
+            gil = {"handover": gil["handover"], "wake": gil.get("wake", presets.GIL_WAKE)}
+        elif "wake" in gil:
+            why = f"ignored under kind {kind}, where there is no event loop"
+            report("server.gil.wake", why, "remove it")
     if gil is not False:
         return {
             "gil": gil,

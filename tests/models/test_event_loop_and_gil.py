@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from models import GIL, Clock, EventLoop, Owner
 from models.clock import PHASE_ARRIVAL, PHASE_END
+from models.event_loop import Release
 
 
 def test_callbacks_run_one_at_a_time_in_order(env, log) -> None:
@@ -146,22 +147,102 @@ def test_the_one_woken_is_the_one_chosen() -> None:
         assert [name for name, _ in log] == [0, *expected]
 
 
-def test_a_loop_beside_a_computing_thread_waits_an_interval_for_each_take() -> None:
-    """A light request takes the GIL twice on uvloop, about three times on asyncio's loop:
-    when it is read, and when its handler runs a turn later; each time after an interval."""
-    for takes, handled in [(2, 110), (3, 115)]:
-        clock, log = Clock(), []
-        gil = GIL(clock, switch_interval=5)
-        loop = EventLoop(clock, gil=gil, owner=Owner(0), gil_takes=takes)
+def beside_a_computing_thread(log, *, lost=(), writes_release=False):
+    """A light request at 100 beside a thread that computes all the time; interval 5."""
+    clock = Clock()
+    gil = GIL(clock, switch_interval=5)
+    loop = EventLoop(
+        clock,
+        gil=gil,
+        owner=Owner(0),
+        lost=lambda release: release in lost,
+        writes_release=writes_release,
+    )
 
-        def light(clock, loop=loop, log=log):
-            yield clock.at(100, Owner(1).key(PHASE_ARRIVAL))
-            yield loop.enter(reads=True)
-            yield loop.next_turn()
-            log.append(("handled", clock.now))
-            loop.leave()
+    def light(clock):
+        yield clock.at(100, Owner(1).key(PHASE_ARRIVAL))
+        yield loop.enter(reads=True)
+        log.append(("read", clock.now))
+        yield loop.next_turn()
+        log.append(("handled", clock.now))
+        yield loop.write()
+        log.append(("written", clock.now))
+        loop.leave()
 
-        clock.start(burner(clock, gil, Thread(7), 10_000, log))
-        clock.start(light(clock))
-        clock.run_until(500)
-        assert log == [("handled", handled)]
+    clock.start(burner(clock, gil, Thread(7), 10_000, []))
+    clock.start(light(clock))
+    clock.run_until(500)
+    return log
+
+
+def test_a_loop_waits_an_interval_to_wake_and_wins_back_what_it_lets_go_of_for_a_moment() -> None:
+    log = beside_a_computing_thread([])
+    assert log == [("read", 105), ("handled", 105), ("written", 105)]
+
+
+def test_each_release_that_is_lost_costs_a_loop_another_interval() -> None:
+    log = beside_a_computing_thread([], lost=(Release.READ,))
+    assert log == [("read", 110), ("handled", 110), ("written", 110)]
+    log = beside_a_computing_thread([], lost=(Release.READ, Release.TURN))
+    assert log == [("read", 110), ("handled", 115), ("written", 115)]
+
+
+def test_only_asyncio_lets_go_of_the_gil_to_write() -> None:
+    log = beside_a_computing_thread([], lost=(Release.WRITE,))
+    assert log == [("read", 105), ("handled", 105), ("written", 105)]
+    log = beside_a_computing_thread([], lost=(Release.WRITE,), writes_release=True)
+    assert log == [("read", 105), ("handled", 105), ("written", 110)]
+
+
+def test_each_request_of_a_turn_is_read_with_a_release_of_its_own() -> None:
+    """Two that arrive at once: the second waits for its own interval too."""
+    clock, log = Clock(), []
+    gil = GIL(clock, switch_interval=5)
+    loop = EventLoop(clock, gil=gil, owner=Owner(0), lost=lambda release: release is Release.READ)
+
+    def light(index):
+        yield clock.at(100, Owner(index).key(PHASE_ARRIVAL))
+        yield loop.enter(reads=True)
+        log.append((index, clock.now))
+        loop.leave()
+
+    clock.start(burner(clock, gil, Thread(7), 10_000, []))
+    for index in (1, 2):
+        clock.start(light(index))
+    clock.run_until(500)
+    assert log == [(1, 110), (2, 115)]
+
+
+def test_a_release_is_lost_to_a_waiter_that_has_asked() -> None:
+    """FORCE_SWITCHING: the loop computed for 7, its waiter asked after 5, the turn ends at 7."""
+    clock, log = Clock(), []
+    gil = GIL(clock, switch_interval=5)
+    loop = EventLoop(clock, gil=gil, owner=Owner(0))
+
+    def light(clock):
+        yield loop.enter(reads=True)
+        yield clock.at(7, Owner(1).key(PHASE_END))
+        yield loop.next_turn()
+        log.append(("handled", clock.now))
+        loop.leave()
+
+    clock.start(light(clock))
+    clock.start(burner(clock, gil, Thread(7), 3, log))
+    clock.run_until(500)
+    assert log == [(7, 10), ("handled", 10)]
+
+
+def test_nobody_waiting_nothing_is_asked() -> None:
+    clock, asked = Clock(), []
+    gil = GIL(clock, switch_interval=5)
+    loop = EventLoop(clock, gil=gil, owner=Owner(0), lost=asked.append, writes_release=True)
+
+    def light(clock):
+        yield loop.enter(reads=True)
+        yield loop.next_turn()
+        yield loop.write()
+        loop.leave()
+
+    clock.start(light(clock))
+    clock.run_until(500)
+    assert asked == []

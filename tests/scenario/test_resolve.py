@@ -124,11 +124,21 @@ def test_gil_is_there_only_where_threads_contend(
 def test_presets() -> None:
     assert plan("[]").server.kind is ServerKind.ASGI
     assert plan("[]").server.threads == 40
-    assert plan("[]").server.gil_takes_per_turn == 2
-    assert plan("[]", server="{loop: asyncio}").server.gil_takes_per_turn == 3
     assert plan("[]", "def", server="{preset: flask}").server.kind is ServerKind.SYNC
     gthread = plan("[]", "def", server="{preset: django, threads: 8}").server
     assert (gthread.kind, gthread.threads) == (ServerKind.THREADS, 8)
+
+
+def test_how_often_a_loop_loses_the_gil_follows_from_how_long_a_woken_thread_takes() -> None:
+    """1 - exp(-3/12), 1 - exp(-15/12) and 1 - exp(-40/12); uvloop's writes keep it."""
+    server = plan("[]").server
+    assert server.gil_lost_ppm == (221_199, 713_495, 0)
+    assert not server.gil_writes_release
+    server = plan("[]", server="{loop: asyncio}").server
+    assert server.gil_lost_ppm == (221_199, 713_495, 964_326)
+    assert server.gil_writes_release
+    assert plan("[]", server="{gil: {wake: 0s}}").server.gil_lost_ppm == (10**6, 10**6, 10**6)
+    assert plan("[]", server="{gil: {wake: 1h}}").server.gil_lost_ppm == (0, 0, 0)
 
 
 def test_pool_presets() -> None:
