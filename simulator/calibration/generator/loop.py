@@ -2,7 +2,7 @@
 
 asyncio's timers are as coarse as epoll's timeout, 1 ms, and so are uvloop's; a generator
 that sends on time needs finer ones. ``select`` takes microseconds, and can wait for the
-selector itself. It also costs less per request than either (``python -m tests.generator``).
+selector itself. It also costs less per request than either (``python -m tests.generator_cost``).
 """
 
 from __future__ import annotations
