@@ -9,36 +9,38 @@ from typing import Any
 
 from simulator.calibration.check import Checked
 from simulator.calibration.figures import ABSOLUTE_S, Figure
+from simulator.report import format
 from simulator.report.format import NONE, duration, percent, rate
 
+OTHERS_SHOWN = 0.02
 _HEAD = ("FIGURE", "measured", "of all runs", "predicted", "95 %", "error", "allowed", "")
 
 
 def render(checked: Checked, *, command: str, version: str) -> str:
     """The page of one scenario; ends in a newline."""
-    live = checked.lives[0]
-    runs = f"{len(checked.lives)} runs" if len(checked.lives) > 1 else "1 run"
+    measured = checked.measured
+    runs = format.count(len(measured.runs), "run")
     verdict = "agrees" if checked.passed else "does NOT agree"
     head = f"{checked.scenario.name}   bound by {checked.bound.value}   {runs} of "
     head += f"{checked.predicted.total.requests} requests: prediction {verdict}"
-    lines = [head, "", *_table(checked.figures), ""]
-    ok = median(summary.total.ok for summary in checked.measured)
-    lines.append(
-        f"  ok            {ok:g} measured, {checked.predicted.total.ok} predicted"
-        + ("" if checked.answers_agree else "   DIFFERS")
-    )
-    lines += [f"  failed        {name}: {n}" for name, n in checked.measured[0].failures]
-    late = max(int(run.excess_ns.max()) if len(run.excess_ns) else 0 for run in checked.lives)
-    lines.append(
-        f"  generator     {percent(live.cpu_share)} of a core, "
-        f"{duration(live.cpu_per_request_ns)} a request, at most {duration(late)} late"
-    )
-    if checked.cpu is not None:
-        lines.append(f"  cpu steps     took {checked.cpu:.3f} of their time in the runs")
-    if checked.splits:
-        lines.append(f"  splits        {_splits(checked)}")
+    first, others = measured.runs[0], max(run.others for run in measured.runs)
+    differs = "" if checked.answers_agree else "   DIFFERS"
+    late = duration(max(run.late_ns for run in measured.runs))
+    lines = [
+        head, "", *_table(checked.figures), "",
+        f"  ok            {checked.ok:g} measured, {checked.predicted.total.ok} predicted{differs}",
+        *(f"  failed        {name}: {n}" for name, n in first.failures.items()),
+        f"  generator     {percent(first.generator_share)} of a core, "
+        f"{duration(first.generator_ns)} a request, at most {late} late",
+    ]  # fmt: skip
+    if others >= OTHERS_SHOWN:
+        lines.append(f"  others        kept {others:.2f} processors busy meanwhile")
+    if measured.cpu is not None:
+        lines.append(f"  cpu steps     took {measured.cpu:.3f} of their time in the runs")
+    if measured.splits:
+        lines.append(f"  splits        {_splits(measured.splits)}")
     shown = ("python", "fastapi", "uvicorn", "uvloop", "gunicorn", "asyncpg", "database")
-    told = ", ".join(f"{k} {checked.versions[k]}" for k in shown if k in checked.versions)
+    told = ", ".join(f"{k} {measured.versions[k]}" for k in shown if k in measured.versions)
     lines += [f"  served by     {told}", *(f"  note          {note}" for note in checked.notes)]
     lines += ["", f"  repeat: {command}   {version}"]
     return "\n".join(lines) + "\n"
@@ -51,10 +53,10 @@ def as_dict(checked: Checked) -> dict[str, Any]:
         "bound": checked.bound.value,
         "passed": checked.passed,
         "ok": {
-            "measured": [summary.total.ok for summary in checked.measured],
+            "measured": [run.ok for run in checked.measured.runs],
             "predicted": checked.predicted.total.ok,
         },
-        "failures": [dict(summary.failures) for summary in checked.measured],
+        "failures": [run.failures for run in checked.measured.runs],
         "figures": {
             figure.name: {
                 "measured": list(figure.measured),
@@ -69,15 +71,16 @@ def as_dict(checked: Checked) -> dict[str, Any]:
         },
         "generator": [
             {
-                "cpu_share": live.cpu_share,
-                "cpu_per_request_s": live.cpu_per_request_ns / 1e9,
-                "late_max_s": int(live.excess_ns.max()) / 1e9 if len(live.excess_ns) else 0.0,
+                "cpu_share": run.generator_share,
+                "cpu_per_request_s": run.generator_ns / 1e9,
+                "late_max_s": run.late_ns / 1e9,
             }
-            for live in checked.lives
+            for run in checked.measured.runs
         ],
-        "cpu_ratio": checked.cpu,
-        "splits": [list(shares) for shares in checked.splits],
-        "versions": checked.versions,
+        "others_cpus": max(run.others for run in checked.measured.runs),
+        "cpu_ratio": checked.measured.cpu,
+        "splits": [list(shares) for shares in checked.measured.splits],
+        "versions": checked.measured.versions,
         "notes": list(checked.notes),
     }
 
@@ -119,8 +122,8 @@ def _shown(figure: Figure) -> Any:
     return lambda value: duration(round(value * 1e9))
 
 
-def _splits(checked: Checked) -> str:
-    busiest = sorted(shares[0] / sum(shares) for shares in checked.splits)
+def _splits(splits: Sequence[tuple[int, ...]]) -> str:
+    busiest = sorted(shares[0] / sum(shares) for shares in splits)
     return (
         f"the busiest worker has {percent(busiest[0])} to {percent(busiest[-1])} of the "
         f"connections, {percent(median(busiest))} in the median of {len(busiest)}"

@@ -1,7 +1,8 @@
 """``python -m tests.reality [CASE…]``: served, measured, predicted; the table of the README.
 
 Every case takes some seconds to a minute, alone on a machine; what was measured is stored
-case by case, so it may be done in parts. ``--table`` only prints what is known.
+case by case, so it may be done in parts. ``--predict`` measures nothing: it predicts again
+what is stored, with the overheads of the machine that measured.
 """
 
 from __future__ import annotations
@@ -10,43 +11,77 @@ import argparse
 import sys
 from fractions import Fraction
 
-from simulator.calibration.check import NotMeasured, Options, check
+from simulator.analysis.summary import summarize
+from simulator.calibration.check import Checked, NotMeasured, Options, compared, prepared
 from simulator.calibration.check_page import render as page
+from simulator.calibration.figures import bound
+from simulator.calibration.measuring import measure
+from simulator.engines.reference import run
+from simulator.workload import Workload
 from tests.conftest import ROOT
 from tests.reality import record, table
 from tests.reality.cases import CASES, FULL, Case
 
 
 def main() -> None:
-    """Measure the cases that are named, or all, and print the table."""
+    """Measure and predict the cases that are named, or all, and print the table."""
     parser = argparse.ArgumentParser(prog="python -m tests.reality", description=__doc__)
     parser.add_argument("cases", nargs="*", help="labels, such as 1000req; default all")
-    parser.add_argument("--table", action="store_true", help="measure nothing")
-    parser.add_argument("--overheads", default="typical", help="what sim calibrate wrote")
+    parser.add_argument("--predict", action="store_true", help="measure nothing")
     given = parser.parse_args()
     known = {case.label: case for case in (*CASES, *FULL)}
-    if not given.table:
-        for label in given.cases or [case.label for case in CASES]:
-            measure(known[label], given.overheads)
-    text = table.render(record.stored())
+    for label in given.cases or known:
+        case = known[label]
+        if not given.predict and (given.cases or case not in FULL):
+            measured(case)
+        predicted(case)
+    text = table.render(record.stored(record.CHECKED))
     record.TABLE.write_text(text, encoding="utf-8")
-    if given.table or not given.cases:
+    if not given.cases:
         print(text, end="")
 
 
-def measure(case: Case, overheads: str) -> None:
-    """Check one case, print its page, store what was found."""
-    options = Options(overheads=overheads, runs=case.runs, scale=Fraction(case.scale))
+def measured(case: Case) -> None:
+    """Serve and measure one case, and store it."""
+    options = _options(case)
     try:
-        checked = check(
-            str(ROOT / f"configs/{case.config}.yaml"), case.overrides, options, lambda said: None
-        )
+        scenario = prepared(_file(case), case.overrides, options)
+        first = run(scenario.plan, Workload(scenario.plan))
+        summary = summarize(scenario.plan, first)
+        kind, limit_ns = bound(scenario.plan, first, summary), 3 * summary.run_ns + 15 * 10**9
+        found = record.of(measure(scenario, options, kind, limit_ns, lambda said: None))
     except NotMeasured as error:
         print(f"{case.label}: {error}", file=sys.stderr)
-        record.keep(case, {"refused": str(error)})
+        found = {"refused": str(error)}
+    record.keep(record.MEASURED, case, found)
+
+
+def predicted(case: Case) -> None:
+    """Predict what is stored of one case, print its page, store the comparison."""
+    known = record.stored(record.MEASURED).get(case.label)
+    if known is None:
         return
+    if "refused" in known:
+        record.keep(record.CHECKED, case, known)
+        return
+    checked = _checked(case, known)
     print(page(checked, command=f"python -m tests.reality '{case.label}'", version=""), flush=True)
-    record.keep(case, record.of(checked))
+    record.keep(record.CHECKED, case, record.of_check(checked, known))
+
+
+def _checked(case: Case, known: record.Record) -> Checked:
+    options, found = _options(case), record.measured(known)
+    scenario = prepared(_file(case), case.overrides, options, found.kept or None)
+    return compared(scenario, found, options)
+
+
+def _options(case: Case) -> Options:
+    overheads = str(record.OVERHEADS) if record.OVERHEADS.exists() else "typical"
+    return Options(overheads=overheads, runs=case.runs, scale=Fraction(case.scale))
+
+
+def _file(case: Case) -> str:
+    return str(ROOT / f"configs/{case.config}.yaml")
 
 
 if __name__ == "__main__":

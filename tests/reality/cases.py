@@ -20,7 +20,8 @@ class Case:
         return self.name or self.config
 
 
-TEN_SECONDS = ("load[0].for=10s",)
+TEN_SECONDS = "load.for=10s"
+TWO_CORES = "server.cores=2"
 REPEATS = 20
 """Of a server with several workers: how often the interval holds."""
 
@@ -69,17 +70,17 @@ CASES = (
     Case("sockets-thread-per-connection", "0.01", ("load.requests=1000",)),
     Case("websocket-broadcast", "1", ("routes.announce.steps[0].broadcast.sockets=1000",)),
     Case("llm-continuous-batching", "0.5", ("load.for=20s",)),
-    Case("read-heavy-listing", "1", ("load.for=10s",)),
+    Case("read-heavy-listing", "1", (TEN_SECONDS, TWO_CORES)),
     Case("fast-api-no-gain", "1", ("load.for=5s",)),
     Case("cpu-async"),
-    Case("cpu-4workers", runs=REPEATS),
+    Case("cpu-4workers", "1", (TWO_CORES,), runs=REPEATS),
     Case("cpu-def"),
     Case("cpu-free-threaded"),
-    Case("listing-inference", "1", ("load.for=10s",)),
-    Case("listing-inference-def", "1", ("load.for=10s",)),
-    Case("listing-inference-workers", "1", ("load.for=10s",)),
-    Case("listing-inference-instances", "1", ("load.for=10s",)),
-    Case("listing-inference-gpu", "1", ("load.for=10s",)),
+    Case("listing-inference", "1", (TEN_SECONDS, TWO_CORES)),
+    Case("listing-inference-def", "1", (TEN_SECONDS, TWO_CORES)),
+    Case("listing-inference-workers", "1", (TEN_SECONDS, TWO_CORES)),
+    Case("listing-inference-instances", "1", (TEN_SECONDS, TWO_CORES)),
+    Case("listing-inference-gpu", "1", (TEN_SECONDS, TWO_CORES)),
     Case("pool-times-workers"),
 )
 """Every scenario of ``configs``; a test holds them together."""

@@ -3,62 +3,72 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
+from dataclasses import asdict
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 from simulator.calibration.check import Checked
 from simulator.calibration.check_page import as_dict
+from simulator.calibration.measuring import Measured, Run
 from tests.reality.cases import Case
 
-STORED = Path(__file__).parent / "measured.json"
+MEASURED = Path(__file__).parent / "measured.json"
+CHECKED = Path(__file__).parent / "checked.json"
+OVERHEADS = Path(__file__).parent / "overheads.yaml"
+"""Of the machine that measured, from the probes of `sim calibrate`."""
 TABLE = Path(__file__).parent / "table.md"
 
 Record = dict[str, Any]
 
 
-def stored() -> dict[str, Record]:
+def stored(path: Path) -> dict[str, Record]:
     """By label of the case; empty before the first measurement."""
-    if not STORED.exists():
+    if not path.exists():
         return {}
-    loaded: dict[str, Record] = json.loads(STORED.read_text(encoding="utf-8"))
+    loaded: dict[str, Record] = json.loads(path.read_text(encoding="utf-8"))
     return loaded
 
 
-def keep(case: Case, record: Record) -> None:
+def keep(path: Path, case: Case, record: Record) -> None:
     """Store one case, in place of what was known of it."""
-    records = stored() | {case.label: record}
-    text = json.dumps(records, indent=1, ensure_ascii=False, sort_keys=True)
-    STORED.write_text(text + "\n", encoding="utf-8")
+    records = sorted((stored(path) | {case.label: record}).items())
+    # A line for each: what changes is seen.
+    lines = [f"{json.dumps(k)}: {json.dumps(v, ensure_ascii=False)}" for k, v in records]
+    path.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
 
 
-def of(checked: Checked) -> Record:
-    """What is kept of a check: figures rounded to microseconds, versions, date, machine."""
+def of(measured: Measured) -> Record:
+    """What is kept of a measurement: all of it, the date and the machine."""
+    document: Record = json.loads(json.dumps(asdict(measured)))
+    return _rounded(document | {"date": date.today().isoformat(), "machine": machine()})
+
+
+def of_check(checked: Checked, record: Record) -> Record:
+    """What the table needs of a check."""
     document = as_dict(checked)
-    ok = document["ok"]
-    return {
-        "bound": document["bound"],
-        "requests": checked.predicted.total.requests,
-        "ok": {"measured": ok["measured"], "predicted": ok["predicted"]},
-        "passed": document["passed"],
-        "cpu_ratio": _rounded(document["cpu_ratio"]),
-        "notes": document["notes"],
-        "splits": document["splits"],
-        "figures": {
-            name: {key: _rounded(value) for key, value in figure.items()}
-            for name, figure in document["figures"].items()
-        },
-        "date": date.today().isoformat(),
-        "machine": machine(),
-        "versions": document["versions"],
-    }
+    kept = ("bound", "passed", "ok", "figures", "others_cpus", "cpu_ratio", "notes", "versions")
+    return _rounded(
+        {key: document[key] for key in kept}
+        | {"requests": checked.predicted.total.requests}
+        | {key: record[key] for key in ("date", "machine")}
+    )
+
+
+def measured(record: Record) -> Measured:
+    """The measurement of a record."""
+    return Measured(
+        runs=tuple(Run(**run) for run in record["runs"]),
+        splits=tuple(tuple(shares) for shares in record["splits"]),
+        kept=record["kept"],
+        versions=record["versions"],
+    )
 
 
 def machine() -> str:
     """The processor and how many there are."""
-    import os
-
     model = platform.machine()
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):
@@ -71,4 +81,6 @@ def _rounded(value: Any) -> Any:
         return round(value, 6)
     if isinstance(value, list):
         return [_rounded(part) for part in value]
+    if isinstance(value, dict):
+        return {key: _rounded(part) for key, part in value.items()}
     return value

@@ -1,0 +1,208 @@
+"""Serves a scenario and measures it: as many runs as asked for, each of which can be believed."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from fractions import Fraction
+
+import numpy as np
+
+from simulator.analysis.routes import every_step
+from simulator.analysis.summary import summarize
+from simulator.calibration import machine_use
+from simulator.calibration.figures import Bound, Values, values
+from simulator.calibration.generator import (
+    Budget,
+    CouldNotKeepUp,
+    GeneratorError,
+    Live,
+    drive,
+)
+from simulator.calibration.served import NotServable, Running, ServeError, serve
+from simulator.calibration.splits import split
+from simulator.plan import Cpu, LoadKind, Plan, ServerKind, Step
+from simulator.record import dataclass
+from simulator.scenario import Scenario
+from simulator.workload import Workload
+
+RUNS = 3
+SPLITS = 40
+"""Of a server with several workers: observed, and predicted with."""
+TRIES = 3
+"""Of a run that the generator could not keep up with, or that others disturbed."""
+OTHERS_MAX = 0.15
+"""Processors that others may keep busy during a run that is bound by computing."""
+WARM = 50
+"""Requests to each route before the first run, at once: threads start, queries are prepared."""
+
+Say = Callable[[str], None]
+
+
+class NotMeasured(Exception):
+    """A scenario could not be measured; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to check."""
+
+    overheads: str = "typical"  # a preset, or the file that `sim calibrate` wrote
+    runs: int = RUNS
+    tolerance: float | None = None  # instead of that of the run's bound
+    scale: Fraction = Fraction(1)
+    database: str = "embedded"
+    budget: Budget = Budget()
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One measured run."""
+
+    values: Values
+    ok: int
+    failures: dict[str, int]
+    cpu_ns: int  # thread time that the cpu steps took
+    cpu_said_ns: int  # what the scenario says that they take
+    others: float  # processors that others kept busy
+    late_ns: int  # of the latest send
+    generator_share: float  # of a core
+    generator_ns: int  # CPU of a request
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What was measured of a scenario."""
+
+    runs: tuple[Run, ...]
+    splits: tuple[tuple[int, ...], ...]  # observed before the runs; empty with one worker
+    kept: int  # connections that the client opened before
+    versions: dict[str, str]
+
+    @property
+    def cpu(self) -> float | None:
+        """Thread time of the cpu steps relative to the scenario's; None where it has none."""
+        said = sum(run.cpu_said_ns for run in self.runs)
+        return sum(run.cpu_ns for run in self.runs) / said if said else None
+
+
+def measure(scenario: Scenario, options: Options, kind: Bound, limit_ns: int, say: Say) -> Measured:
+    """Serve a scenario and send its load as often as asked for.
+
+    Raises
+    ------
+    NotMeasured
+        It can't be served, or what was measured can't be believed.
+    """
+    plan = scenario.plan
+    try:
+        with serve(scenario, database=options.database, progress=say) as running:
+            splits = _splits(scenario, running, say)
+            _warm_up(plan, running)
+            runs = []
+            for k in range(options.runs):
+                say(f"run {k + 1} of {options.runs}")
+                runs.append(_believed(scenario, running, options, limit_ns, kind))
+            versions = dict(running.versions) | {"database": running.database}
+    except (NotServable, ServeError, GeneratorError, ConnectionError) as error:
+        raise NotMeasured(str(error)) from error
+    return Measured(tuple(runs), splits, plan.client.kept_connections, versions)
+
+
+def _splits(scenario: Scenario, running: Running, say: Say) -> tuple[tuple[int, ...], ...]:
+    """How a server with several workers shares connections; empty where it has one."""
+    plan = scenario.plan
+    if plan.server.workers == 1 or plan.server.kind is not ServerKind.ASGI:
+        return ()
+    if not plan.client.kept_connections:
+        return ()
+    say(f"observing {SPLITS} splits of {plan.client.kept_connections} connections")
+    return tuple(split(running.url, plan.client.kept_connections) for _ in range(SPLITS))
+
+
+def _warm_up(plan: Plan, running: Running) -> None:
+    """A burst to every route, not measured; not where it would use up a service's limit."""
+    if any(service.limits for service in plan.services) or plan.faults:
+        return
+    open_loads = [load for load in plan.loads if load.kind is LoadKind.BURST]
+    if not open_loads or plan.server.kind is not ServerKind.ASGI:
+        return
+    warm = replace(open_loads[0], count=min(WARM, open_loads[0].count))
+    small = replace(plan, loads=(warm,))
+    with contextlib.suppress(CouldNotKeepUp):  # nothing was measured
+        drive(small, Workload(small), running.url)
+
+
+def _believed(
+    scenario: Scenario, running: Running, options: Options, limit_ns: int, kind: Bound
+) -> Run:
+    """One run; again where it can't be believed."""
+    plan = scenario.plan
+    for again in range(TRIES - 1, -1, -1):
+        before = machine_use.now()
+        try:
+            live = drive(
+                plan, Workload(plan), running.url, budget=options.budget,
+                time_max_ns=limit_ns, begins=running.begins,
+            )  # fmt: skip
+        except CouldNotKeepUp:
+            if not again:
+                raise
+            continue
+        busy = machine_use.others(before, machine_use.now()) or 0.0
+        _refuse_partial(live, running)
+        if busy <= OTHERS_MAX or kind in (Bound.WAITS, Bound.SPLIT):
+            return _run_of(plan, live, busy)
+    raise NotMeasured(
+        f"it is bound by {kind.value}, and other processes kept {busy:.2f} of this machine's "
+        f"processors busy during {TRIES} runs ({OTHERS_MAX:g} allowed); close them and try again"
+    )
+
+
+def _run_of(plan: Plan, live: Live, busy: float) -> Run:
+    summary = summarize(plan, live.trace)
+    took, said = _computed(plan, live)
+    return Run(
+        values(summary), summary.total.ok, dict(summary.failures), took, said, busy,
+        int(live.excess_ns.max()) if len(live.excess_ns) else 0, live.cpu_share,
+        live.cpu_per_request_ns,
+    )  # fmt: skip
+
+
+def _computed(plan: Plan, live: Live) -> tuple[int, int]:
+    """Thread time that cpu steps took, and what they were to take, of ok requests that tell."""
+    nominal, told = Workload(plan), live.times["cpu"]
+    streams = [[step.time for step in cpu_steps(route.steps)] for route in plan.routes]
+    took = said = 0
+    for row in np.flatnonzero((told > 0) & (live.trace.outcome == 0)):
+        index, route = int(live.trace.index[row]), int(live.trace.route[row])
+        took += int(told[row])
+        said += sum(nominal.time(stream)(index) for stream in streams[route])
+    return took, said
+
+
+def cpu_steps(steps: tuple[Step, ...]) -> Iterator[Cpu]:
+    """The steps that compute."""
+    return (step for step in every_step(steps) if isinstance(step, Cpu))
+
+
+def _refuse_partial(live: Live, running: Running) -> None:
+    """Raise unless everything was sent and answered by a server that works."""
+    if live.partial == "interrupted":
+        raise KeyboardInterrupt
+    why = running.failure() or live.partial
+    if why:
+        answered = sum(n for name, n in live.statuses.items() if name != "in_flight")
+        raise NotMeasured(
+            f"{why}; partial: {answered} of {len(live.trace)} requests that were sent have "
+            f"ended: {_counts(live.statuses)}"
+        )
+    if not live.statuses.get("ok") and live.said:
+        name, said = next(iter(live.said.items()))
+        if name.startswith("http_"):
+            raise NotMeasured(f"no request was ok: {_counts(live.statuses)}; {said!r}")
+
+
+def _counts(statuses: dict[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in statuses.items())
