@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -127,6 +128,9 @@ def test_one_that_cannot_be_measured_does_not_hide_the_others(sim: Sim, tmp_path
 
 # Real services, in seconds each.
 
+ALONE = bool(os.environ.get("SIM_ALONE"))
+"""Whether nothing else runs on this machine: then nothing is skipped, and all is asserted."""
+
 CASES = {
     "sleep": ("configs/async-unlimited.yaml", "load.requests=100", "--scale", "0.1"),
     "pool": ("configs/1000req.yaml", "load.requests=200", "--scale", "0.1"),
@@ -141,6 +145,8 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_a_real_service_does_as_predicted(sim: Sim, case: str) -> None:
     result = sim("check", *CASES[case], "--json")
+    if result.code == 5 and "other processes kept" in result.err and not ALONE:
+        pytest.skip("others compute here, too: .ci/run does it alone, with SIM_ALONE=1")
     assert result.code == 0, result.out + result.err
     checked = json.loads(result.out)["checks"][0]
     assert checked["passed"] and checked["ok"]["predicted"] == checked["ok"]["measured"][0]
@@ -149,7 +155,7 @@ def test_a_real_service_does_as_predicted(sim: Sim, case: str) -> None:
 
 def test_a_wrong_prediction_fails(sim: Sim, tmp_path: Path) -> None:
     slow = tmp_path / "slow.yaml"
-    slow.write_text("{loop_before: 20ms}\n")
+    slow.write_text("{timer: 30ms}\n")
     result = sim(
         "check", "configs/async-unlimited.yaml", "load.requests=50", "--scale", "0.02",
         "--runs", "1", "--overheads", str(slow),
