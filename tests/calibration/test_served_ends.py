@@ -190,7 +190,7 @@ routes:
   a: {handler: async def, steps: [{query: db, time: 1ms}]}
   b: {path: GET /a, handler: def, steps: [{call: other}]}
   upload: {handler: async def, steps: [{stream: {chunks: 3, every: 1ms, direction: in}}]}
-  announce: {handler: async def, steps: [{broadcast: {sockets: 10k, cpu: 1us}}]}
+  announce: {handler: async def, steps: [{broadcast: {sockets: 11k, cpu: 1us}}]}
 """
 
 
@@ -203,7 +203,7 @@ def test_all_that_can_not_be_served_is_named_at_once(sim: Sim, tmp_path: Path) -
         "databases.small.cores: pg_sleep takes no processor, so queries share none",
         "services.other.client: aiohttp is not for blocking calls; httpx is",
         "routes.upload: uploads are not served: nobody sends them in chunks",
-        "broadcast: 10000 sockets, more than SOCKETS_MAX = 2000",
+        "broadcast: 11000 sockets, more than SOCKETS_MAX = 10000",
         "broadcast: sockets of several processes, expected server.workers: 1",
     )
     assert refusals(loads(REFUSED)) == expected

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -19,6 +20,8 @@ from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
 _WATCH_S = 0.5
+FILES = 65_536
+"""Open files that a child may have, where the system allows so many: each socket is one."""
 
 
 def die_with_parent(number: int = signal.SIGKILL) -> None:
@@ -63,6 +66,9 @@ def start(
         # After the change of user, which would clear it. This process has one thread.
         if sys.platform == "linux":
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(death))
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        files = FILES if most == resource.RLIM_INFINITY else min(most, FILES)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (files, most))
         if cores is not None:
             os.sched_setaffinity(0, cores)
 

@@ -15,6 +15,7 @@ from simulator.calibration.served.failures import Failed
 from simulator.calibration.served.spec import Spec
 from simulator.calibration.served.task import Task
 from simulator.calibration.served.written import awaited_pools, steps_as_written, updated_locks
+from simulator.distributions import Constant
 from simulator.engines import contract
 from simulator.engines.faults import Faults
 from simulator.plan import NO_DATABASE, NO_STREAM, ServerKind, Target
@@ -60,7 +61,9 @@ class Process:
 
     def draw_each(self, stream: int) -> Callable[[Task, int], int]:
         """The same for a step that draws several, such as the chunks of a stream."""
-        time = self.spec.workload.time
+        time, spec = self.spec.workload.time, self.plan.streams[stream].distribution
+        if isinstance(spec, Constant):
+            return lambda task, sub: spec.value_ns
 
         def draw(task: Task, sub: int) -> int:
             return time(stream, task.attempt + task.redone, sub)(task.index)

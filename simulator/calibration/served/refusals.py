@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import sys
 from collections.abc import Iterator
 
@@ -35,8 +36,10 @@ from simulator.scenario import Scenario
 
 CONNECTIONS_MAX = 1000
 """Connections of one PostgreSQL: each is a process."""
-SOCKETS_MAX = 2000
+SOCKETS_MAX = 10_000
 """WebSockets that are held open for broadcasts."""
+FILES_SPARE = 200
+"""Open files of a process beside its sockets."""
 WORKERS_MAX = 64
 """Worker processes on this machine."""
 ROWS_MAX = 1_000_000
@@ -195,6 +198,9 @@ def _streams(scenario: Scenario) -> Iterator[str]:
     sockets = sockets_of(plan)
     if sockets > SOCKETS_MAX:
         yield f"broadcast: {sockets} sockets, more than SOCKETS_MAX = {SOCKETS_MAX}"
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if files != resource.RLIM_INFINITY and sockets + FILES_SPARE > files:
+        yield f"broadcast: {sockets} sockets, a process may have {files} open files (ulimit -Hn)"
     if sockets and plan.server.workers * plan.server.instances > 1:
         yield "broadcast: sockets of several processes, expected server.workers: 1"
 
