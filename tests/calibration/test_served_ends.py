@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -229,22 +231,32 @@ def test_without_a_database_what_needs_one_is_refused() -> None:
     assert reasons == ("databases.postgres: refusing connections needs a PostgreSQL",)
 
 
-def test_the_command_serves_until_it_is_told_to_end(tmp_path: Path) -> None:
-    path = tmp_path / "plain.yaml"
-    path.write_text(PLAIN)
-    command = [sys.executable, "-m", "cli", "serve", str(path), "--port", "0", "seed=3"]
+def test_the_command_serves_until_it_is_told_to_end() -> None:
+    """As the README shows it, but for the port and the versions."""
+    _, shown = (ROOT / "README.md").read_text(encoding="utf-8").split("```sh-session\n$ ")
+    command, *expected = shown.split("```")[0].splitlines()
+    words = [sys.executable, "-m", "cli", *command.split()[1:], "--port", "0"]
     child = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
+        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
     )
     assert child.stdout is not None
-    first, second = child.stdout.readline(), child.stdout.readline()
-    assert first.startswith("plain on http://127.0.0.1:")
-    assert second.strip().startswith("curl http://127.0.0.1:")
-    assert subprocess.run(["curl", "-s", second.split()[1]], capture_output=True).stdout
+    printed = [child.stdout.readline() for _ in expected]
+    url = re.findall(r"http://127\.0\.0\.1:\d+", printed[0])[0]
+    method, where = printed[1].split()[2:]
+    with urllib.request.urlopen(urllib.request.Request(where, method=method)) as answer:
+        asked = answer.read()
     child.send_signal(signal.SIGTERM)
     out, err = child.communicate(timeout=20)
+    assert [without_numbers(line, url) for line in printed] == [
+        without_numbers(line, "http://127.0.0.1:8000") for line in expected
+    ]
+    assert asked == b'{"index":0}'
     assert (child.returncode, out) == (0, "")
-    assert err == "starting the server\nCtrl-C ends it\n"
+    assert err == "starting PostgreSQL\nstarting the server\nCtrl-C ends it\n"
+
+
+def without_numbers(line: str, url: str) -> str:
+    return re.sub(r"\d+(\.\d+)+", "N", line.rstrip().replace(url, "URL"))
 
 
 def test_the_command_says_what_is_wrong(sim: Sim, tmp_path: Path) -> None:
