@@ -46,6 +46,9 @@ Arguments = Annotated[
 ]
 Seed = Annotated[int | None, typer.Option(**SEED, help="Instead of the scenario's.")]
 Jobs = Annotated[int | None, typer.Option(min=1, help="Processes; default: one per processor.")]
+EngineName = Annotated[
+    str, typer.Option("--engine", metavar="auto|simpy|compiled", help="All give one answer.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="All numbers as JSON.")]
 
 
@@ -94,6 +97,7 @@ def run(
     no_thresholds: Annotated[
         bool, typer.Option("--no-thresholds", help="Report thresholds, but exit 0.")
     ] = False,
+    engine: EngineName = "auto",
 ) -> None:
     """Simulate: latency, where the time goes, resources, bottleneck, what to try next."""
     if plot_format not in ("svg", "png", "pdf"):
@@ -107,7 +111,7 @@ def run(
     wanted = 1 if number == "1" else running.replications(number)
     codes = []
     for file, scenario in zip(files, running.all_loaded(files, overrides), strict=True):
-        answer = running.simulated(scenario, seed)
+        answer = running.simulated(scenario, seed, engine)
         several = running.replicated(answer, overrides, seed=seed, number=wanted, jobs=jobs)
         command = running.repeat("run", [file, *overrides], seed, number)
         folder = running.folder_of(out, file, files)

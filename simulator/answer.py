@@ -11,7 +11,7 @@ from simulator.analysis.summary import Summary, summarize
 from simulator.analysis.trust import Trust, one_run
 from simulator.analysis.verdicts import ThresholdResult, evaluate
 from simulator.analysis.warmup import Warmup, warmup
-from simulator.engines import reference
+from simulator.engine import Engine, Tell, run
 from simulator.record import dataclass
 from simulator.scenario import Finding, Scenario, findings, not_stable
 from simulator.trace import Trace
@@ -30,6 +30,7 @@ class Answer:
     findings: tuple[Finding, ...]  # of the text and of the run, by code
     warmup: Warmup
     trust: Trust
+    engine: Engine  # which one ran it
 
     @property
     def passed(self) -> bool:
@@ -42,7 +43,9 @@ def simulate(
     *,
     seed: int | None = None,
     replication: int = 0,
+    engine: Engine = Engine.AUTO,
     progress: Callable[[int], None] = lambda arrived: None,
+    tell: Tell = lambda sentence: None,
 ) -> Answer:
     """Run a scenario once and say what happened.
 
@@ -54,8 +57,12 @@ def simulate(
         Instead of the scenario's own.
     replication : int, default 0
         Which of the independent repetitions of this seed.
+    engine : Engine
+        Which one runs it; both give the same answer.
     progress : callable
         Called now and then with the number of requests that have arrived.
+    tell : callable
+        Called with a sentence where an engine takes long to load, or can't be had.
 
     Raises
     ------
@@ -64,11 +71,11 @@ def simulate(
     """
     plan = scenario.plan
     workload = Workload(plan, seed=seed, replication=replication)
-    trace = reference.run(plan, workload, progress=progress)
+    trace, used = run(plan, workload, engine=engine, progress=progress, tell=tell)
     settled = warmup(plan, trace)
     whole = summarize(plan, trace)
     summary = summarize(plan, trace, since_ns=settled.until_ns) if settled.requests else whole
-    run = one_run(plan, trace, settled, random=workload.drew, not_stable=not_stable(scenario))
+    runs = one_run(plan, trace, settled, random=workload.drew, not_stable=not_stable(scenario))
     keys = Keys(scenario.key, scenario.load_paths, scenario.is_written)
     of_the_run = tuple(
         Finding(found.code, "warning", found.message, scenario.place(found.path), "")
@@ -79,10 +86,11 @@ def simulate(
         trace=trace,
         summary=summary,
         bottleneck=bottleneck(plan, trace, whole, keys),
-        thresholds=evaluate(scenario.thresholds, summary, run.of_threshold),
+        thresholds=evaluate(scenario.thresholds, summary, runs.of_threshold),
         findings=tuple(
             sorted((*findings(scenario), *of_the_run), key=lambda finding: finding.code)
         ),
         warmup=settled,
-        trust=run.trust,
+        trust=runs.trust,
+        engine=used,
     )

@@ -123,6 +123,23 @@ class Workload:
             self._times[address] = column
         return column.draw
 
+    def times(self, stream: int, attempt: int, sub: int, block: int) -> IntArray:
+        """The times of ``time(stream, attempt, sub)`` at the indices of one block.
+
+        Shape (BLOCK,), in ns: number i is that of index block · BLOCK + i. Of a stream that is
+        written by hand only what there is of it.
+        """
+        self.time(stream, attempt, sub)
+        return self._times[stream, attempt, sub].block(block)
+
+    def uniforms(self, station: str, block: int) -> FloatArray:
+        """What a station decides by: uniform in [0, 1), shape (BLOCK,), of one block."""
+        return self._generator(f"decide/{station}")(block).random(BLOCK)
+
+    def is_scripted(self, stream: int) -> bool:
+        """Whether the times of a stream are written by hand."""
+        return isinstance(self._times.get((stream, 0, 0)), _Scripted)
+
     def decide(self, station: str, number: int, options: int) -> int:
         """Decision ``number`` of a station: 0 … options - 1, each as likely."""
         return min(int(self._uniform(station).value(number) * options), options - 1)
@@ -271,6 +288,9 @@ class _Column:
     def draw(self, index: int) -> int:
         raise NotImplementedError
 
+    def block(self, block: int) -> IntArray:
+        raise NotImplementedError
+
 
 class _Fixed(_Column):
     def __init__(self, value: int) -> None:
@@ -279,6 +299,9 @@ class _Fixed(_Column):
     def draw(self, index: int) -> int:
         return self._value
 
+    def block(self, block: int) -> IntArray:
+        return np.full(BLOCK, self._value, dtype=np.int64)
+
 
 class _Scripted(_Column):
     def __init__(self, values: Sequence[int]) -> None:
@@ -286,6 +309,9 @@ class _Scripted(_Column):
 
     def draw(self, index: int) -> int:
         return self._values[index]
+
+    def block(self, block: int) -> IntArray:
+        return np.asarray(self._values[block * BLOCK : (block + 1) * BLOCK], dtype=np.int64)
 
 
 class _Drawn(_Column):
@@ -302,10 +328,12 @@ class _Drawn(_Column):
         block, offset = divmod(index, BLOCK)
         values = self._blocks.get(block)
         if values is None:
-            drawn = self._distribution.sample(self._generator(block), BLOCK)
-            values = np.rint(np.minimum(drawn, LONGEST_NS)).astype(np.int64).tolist()
-            self._blocks[block] = values
+            values = self._blocks[block] = self.block(block).tolist()
         return values[offset]
+
+    def block(self, block: int) -> IntArray:
+        drawn = self._distribution.sample(self._generator(block), BLOCK)
+        return np.rint(np.minimum(drawn, LONGEST_NS)).astype(np.int64)
 
 
 class _Uniform(_Column):

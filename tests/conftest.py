@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,9 @@ import pytest
 from typer.testing import CliRunner
 
 ROOT = Path(__file__).resolve().parents[1]
+
+# Kernels run as plain Python in the tests' own process: the same lines, nothing to compile.
+os.environ.setdefault("NUMBA_DISABLE_JIT", "1")
 
 
 @dataclass(frozen=True)

@@ -43,13 +43,19 @@ def all_loaded(files: list[str], overrides: list[str]) -> list[Scenario]:
     return scenarios
 
 
-def simulated(scenario: Scenario, seed: int | None) -> Answer:
+def simulated(scenario: Scenario, seed: int | None, engine: str = "auto") -> Answer:
     """The answer of a scenario, or exit 3 where it exceeds a limit."""
     from simulator.answer import simulate
+    from simulator.engine import Engine
     from simulator.engines.contract import LimitError
 
     try:
-        return simulate(scenario, seed=seed, progress=console.requests_progress(scenario.name))
+        chosen = Engine(engine)
+    except ValueError:
+        console.usage(f"--engine {engine}: expected auto, simpy or compiled")
+    progress = console.requests_progress(scenario.name)
+    try:
+        return simulate(scenario, seed=seed, engine=chosen, progress=progress, tell=console.tell)
     except LimitError as error:
         console.tell(f"{scenario.path}: error: {error}")
         console.leave(console.INVALID)
@@ -133,7 +139,7 @@ def print_answer(
     from simulator.report import files, machine
     from simulator.scenario import dumps
 
-    meta = machine.Meta(seed=used, version=VERSION, engine="simpy")
+    meta = machine.Meta(seed=used, version=VERSION, engine=answer.engine.value)
     if several is None:
         document = machine.as_dict(*results, meta=meta, **trust)
     else:

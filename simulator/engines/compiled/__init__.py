@@ -1,0 +1,1 @@
+"""The fast engine: a plan as numbers in one flat memory, run by compiled functions."""

@@ -1,0 +1,82 @@
+"""The instructions that a route's steps are lowered to, and how one ends.
+
+An instruction takes ``WORDS`` words: what to do, then its operands. It may take several
+phases: a task that has to wait comes back to the same instruction in its next phase.
+"""
+
+from __future__ import annotations
+
+WORDS = 6
+
+(
+    DRAW_NS,  # stream, sub register or -1, overshoot
+    SET_NS,  # ns
+    HOLD,  # cause, frees loop
+    SLEEP,  # cause, frees loop: of 0 it goes to the back of the loop's queue
+    COMPUTE,  # cause, releases the GIL
+    WAIT,  # cause or -1 (that of the call), frees loop, soon, whether it is a visit
+    JUMP,  # where
+    CHECK_KILLED,
+    SERVE,
+    WORKER,
+    WORKER_DONE,
+    WORKER_ENDS,
+    LINGERS_ON,
+    SERVER_THREAD,
+    SERVER_THREAD_ENDS,
+    ON_LOOP,
+    READ,  # where a refused one goes on
+    HANDLED,
+    LEAVE,
+    ANSWER_NOW,
+    AFTERWARDS,  # where its background work begins
+    AFTERWARDS_DONE,
+    FAILS_TO_START,
+    THREAD,  # where to go on after the steps, be it in failure
+    THREAD_BEGINS,
+    THREAD_ENDS,
+    WITH_OP,  # pool, handler
+    CONNECTED,  # pool, where the refused goes on, where one in an outage
+    DATABASE_HOLD,  # cause, frees loop, database
+    QUERY,  # cause, frees loop, database
+    RESET,
+    WITH_CLOSES,  # pool
+    WITH_ENDS,  # pool
+    REFUSED,  # pool
+    BEGIN,  # database, serializable, handler
+    COMMIT,  # how many retries, where to go on
+    BACK_OFF,  # streams of backoffs
+    LOCK_ROW,  # lock, shared, deadlock timeout
+    LOCKED_ROW,  # cause, frees loop
+    GATHER,  # branches, address of their programs
+    BRANCH_BEGINS,
+    BRANCH_ENDS,
+    STREAM,  # chunks
+    STREAM_NEXT,  # every, overshoot, where to go on
+    EVERY_NS,
+    CHUNK_READY,  # cpu
+    CHUNK_SENT,  # where the next one begins
+    NEXT_THREAD,
+    NEXT_THREAD_ENDS,
+    BROADCAST,  # sockets, stream
+    CALL_OP,  # service, number of the call in the route, where to go on
+    CALL_TRY,  # service, number, timeout
+    CALL_CONNECT,  # service, where one goes on that is lost already
+    IF_LOST,  # where one goes on that is
+    CALL_CONNECTED,  # where one goes on that failed
+    EXCHANGE,  # where one goes on that is lost
+    CALL_RELEASES,  # service
+    CALL_ENDS,  # streams of backoffs, how many, number, where to go on, first outcome
+    PAUSE,
+    PREDICT,  # accelerator, tokens or -1
+    PREDICTED,
+    ASK,  # the user's
+    THINK,
+    ATTEMPT_OP,
+    TRAVEL,
+    END,
+) = range(66)
+
+GO, JUMPED, WAITS, FAILS, SWITCHES_TASK, STARVES, ENDS = range(7)
+"""How an instruction ends: the next one, one set by it, later, in failure, in another task,
+again when the host has made what it needs, for good."""

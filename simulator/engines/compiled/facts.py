@@ -1,0 +1,56 @@
+"""What a plan's steps are in the light of the rest of the plan."""
+
+from __future__ import annotations
+
+from simulator.plan import (
+    NO_DATABASE,
+    UNLIMITED,
+    Call,
+    Gather,
+    Lock,
+    Plan,
+    Step,
+    Target,
+    ToThread,
+    With,
+)
+
+
+def is_shared(plan: Plan, database: int) -> bool:
+    """Whether a database has cores that its queries share, or a fault."""
+    if database == NO_DATABASE:
+        return False
+    struck = any(f.target is Target.DATABASE and f.index == database for f in plan.faults)
+    return struck or plan.databases[database].cores < UNLIMITED
+
+
+def locks_rows(steps: tuple[Step, ...]) -> bool:
+    """Whether these steps lock rows in the block around them."""
+    for step in steps:
+        if isinstance(step, Lock):
+            return True
+        if isinstance(step, Gather) and any(locks_rows(b.steps) for b in step.branches):
+            return True
+        if isinstance(step, ToThread) and locks_rows(step.steps):
+            return True
+    return False
+
+
+def numbers_of_calls(steps: tuple[Step, ...]) -> dict[int, int]:
+    """The number of each call among those of its service, in the order they are written."""
+    numbers: dict[int, int] = {}
+    counts: dict[int, int] = {}
+
+    def visit(inner: tuple[Step, ...]) -> None:
+        for step in inner:
+            if isinstance(step, Call):
+                numbers[id(step)] = counts.get(step.service, 0)
+                counts[step.service] = numbers[id(step)] + 1
+            elif isinstance(step, With | ToThread):
+                visit(step.steps)
+            elif isinstance(step, Gather):
+                for branch in step.branches:
+                    visit(branch.steps)
+
+    visit(steps)
+    return numbers

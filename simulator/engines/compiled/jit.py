@@ -1,0 +1,140 @@
+"""The only place that knows Numba: how kernels are compiled, and where the result is kept.
+
+Kernels are plain Python functions on lists of integers as well: with ``NUMBA_DISABLE_JIT=1``,
+or without Numba, they run as such.
+
+What Numba keeps on disk for a function it makes anew when that function's file changes, not
+when one that it calls does. So the folder is named by a hash of all the kernels' sources, of
+Numba, Python and the processor: another source is another folder.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Callable
+from hashlib import blake2b
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, TypeVar
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def is_installed() -> bool:
+    """Whether there is a Numba; it is not imported."""
+    try:
+        version("numba")
+    except PackageNotFoundError:
+        return False
+    return True
+
+
+DISABLED = os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0")
+PLAIN = DISABLED or not is_installed()
+"""Whether kernels run as plain Python."""
+
+OPTIONS: dict[str, Any] = {
+    "nogil": True,
+    "fastmath": False,
+    "boundscheck": False,
+    "error_model": "numpy",  # no kernel divides by what may be 0
+}
+ONLY_CALLED_BY_KERNELS = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+SOURCES = Path(__file__).parent
+
+
+def folder(sources: Path = SOURCES) -> Path:
+    """Where what these sources compile to is kept, if that can be written to."""
+    mixed = blake2b(digest_size=8)
+    for path in sorted(sources.glob("*.py")):
+        mixed.update(path.name.encode() + b"\0" + path.read_bytes())
+    # Their numbers of causes and outcomes come from here.
+    for outside in ("../contract.py", "../../plan.py"):
+        if (sources / outside).exists():
+            mixed.update((sources / outside).read_bytes())
+    machine = (sys.version, version("numba"), version("llvmlite"), platform.processor())
+    mixed.update(repr((*machine, platform.machine(), _processor())).encode())
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "concurrency-simulator" / f"kernels-{mixed.hexdigest()}"
+
+
+def _processor() -> str:
+    """The processor's own name and abilities, where the system tells."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return ""
+    return "\n".join(sorted({line for line in lines if line.startswith(("model name", "flags"))}))
+
+
+def is_kept(sources: Path = SOURCES) -> bool:
+    """Whether these sources were compiled before on this machine."""
+    return not PLAIN and any(folder(sources).rglob("kernel.run-*.nbi"))
+
+
+def _kept_in(sources: Path) -> Path:
+    """The folder, made for this user alone; one that lasts for this process if that fails."""
+    wanted = folder(sources)
+    try:
+        wanted.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with tempfile.TemporaryFile(dir=wanted):
+            return wanted
+    except OSError:
+        return Path(tempfile.mkdtemp(prefix="concurrency-simulator-"))
+
+
+def kernel(function: Function) -> Function:
+    """A function that kernels call."""
+    return function if PLAIN else _compiled(function, **ONLY_CALLED_BY_KERNELS)
+
+
+def entry(function: Function) -> Function:
+    """A function that the host calls; what it compiles to is kept on disk."""
+    if PLAIN:
+        return function
+    config: Any = import_module("numba").config
+    before = config.CACHE_DIR
+    config.CACHE_DIR = str(_kept_in(Path(function.__code__.co_filename).parent))
+    try:
+        compiled: Function = _compiled(function, cache=True)
+    finally:
+        config.CACHE_DIR = before
+    return compiled
+
+
+def python(function: Function) -> Function:
+    """A kernel as the host calls it: uncompiled, so nothing is compiled for a single call."""
+    plain: Function = getattr(function, "py_func", function)
+    return plain
+
+
+def _compiled(function: Any, **options: bool) -> Any:
+    numba: Any = import_module("numba")
+    return numba.njit(**OPTIONS, **options)(function)
+
+
+def _pointer() -> Any:
+    """A kernel that gives back the address of an array's words."""
+    types: Any = import_module("numba").types
+    extending: Any = import_module("numba.extending")
+
+    def pointer(typing: Any, memory: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            array = context.make_array(signature.args[0])(context, builder, arguments[0])
+            return array.data
+
+        return types.CPointer(types.int64)(memory), generate
+
+    return extending.intrinsic(pointer)
+
+
+def _same(memory: Any) -> Any:
+    return memory
+
+
+pointer: Any = _same if PLAIN else _pointer()
+"""The memory as kernels address it: a pointer, one argument where an array takes seven."""

@@ -1,0 +1,303 @@
+"""A plan as records in the memory of a run: processes, pools, services, routes, users."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from simulator.engines import contract
+from simulator.engines.compiled import connection_pool as pools
+from simulator.engines.compiled import draws, memory, service, task
+from simulator.engines.compiled import process as parts
+from simulator.engines.compiled.cores import CORES_N, CORES_SIZE
+from simulator.engines.compiled.lower_outside import LoweredOutside
+from simulator.engines.compiled.memory import MISSING, NEVER, NONE
+from simulator.engines.compiled.program import Program
+from simulator.engines.compiled.slots import MADE, SIZE, SLOTS_SIZE
+from simulator.plan import (
+    NO_DATABASE,
+    NO_STREAM,
+    UNLIMITED,
+    Plan,
+    Pool,
+    ServerKind,
+    Target,
+)
+
+LINGER_MAX_NS = 2_000_000_000
+"""gunicorn 27's sync worker waits at most so long for the client to close."""
+
+
+class Lowered(LoweredOutside):
+    """Everything that a plan has, as records; ``started`` is False if a pool was refused."""
+
+    def write(self) -> None:
+        """Everything but the loads."""
+        self._streams()
+        self._server()
+        self.databases = [self._database(i) for i in range(len(self.plan.databases))]
+        cores = [self._cores(self.plan.server.cores) for _ in range(self.plan.server.instances)]
+        self._instances()
+        self.services()
+        self._processes(cores)
+        self.locks()
+        self.accelerators()
+        self._routes()
+
+    # Parts.
+
+    def _streams(self) -> None:
+        specs = self.store.take(draws.STREAM_SIZE * self.source.count)
+        self.set(0, {memory.STREAMS: specs})
+        for i in range(self.source.count):
+            constant = self.source.constant(i)
+            spec = specs + i * draws.STREAM_SIZE
+            known = MISSING if constant is None else constant
+            self.set(spec, {draws.CONSTANT: known, draws.LAST_BLOCK: NONE})
+
+    def _server(self) -> None:
+        server, client, over = self.plan.server, self.plan.client, self.plan.server.overheads
+        balancer = "balancer" if server.instances > 1 else ""
+        fields = {
+            parts.KIND: server.kind,
+            parts.WORKERS_N: server.workers,
+            parts.INSTANCES_N: server.instances,
+            parts.ACCEPT: server.accept,
+            parts.WEIGHTS: self.store.table(self.source.edges(server.accept_weights)),
+            parts.BALANCER: server.balancer,
+            parts.BALANCER_COLUMN: self.source.column(balancer) if balancer else 0,
+            parts.GIL_TAKES: server.gil_takes_per_turn,
+            parts.GIL_FIFO: server.gil_fifo,
+            parts.SWITCH_INTERVAL: server.switch_interval_ns,
+            parts.BACKLOG: server.backlog,
+            parts.LIMIT_CONCURRENCY: server.limit_concurrency,
+            parts.TIMEOUT: server.timeout_ns,
+            parts.LINGER: min(client.close_delay_ns, LINGER_MAX_NS),
+            parts.KEPT: self.store.take(client.kept_connections),
+            parts.KEPT_N: client.kept_connections,
+            parts.CLIENT_TIMEOUT: client.timeout_ns,
+            parts.CLIENT_RETRIES: self.store.table(client.retries.backoff),
+            parts.CLIENT_RETRIES_N: len(client.retries.backoff),
+            parts.LATENCY: client.latency,
+            parts.POOL_HOLD: over.pool_hold_ns,
+            parts.CONNECT: over.connect_ns,
+            parts.CLOSE: over.close_ns,
+        }
+        record = self.record(parts.SERVER_SIZE, fields)
+        self.set(0, {memory.SERVER: record, memory.KEPT_LEFT: client.kept_connections})
+
+    def _cores(self, count: int) -> int:
+        return self.record(CORES_SIZE, {CORES_N: count}) if count < UNLIMITED else 0
+
+    def _instances(self) -> None:
+        server = self.plan.server
+        base = self.store.take(parts.INSTANCE_SIZE * server.instances)
+        self.set(0, {memory.INSTANCES: base})
+        drawn = server.workers > 1 and server.accept != 0
+        for i in range(server.instances):
+            workers = self.record(SLOTS_SIZE, {SIZE: server.workers})
+            fields = {
+                parts.WORKERS: workers,
+                parts.WORKERS_STATION: self.first("workers", i),
+                parts.ACCEPT_COLUMN: self.source.column(f"accept[{i}]") if drawn else 0,
+            }
+            self.set(base + i * parts.INSTANCE_SIZE, fields)
+
+    def _database(self, index: int) -> int:
+        spec = self.plan.databases[index]
+        cause = contract.wait_for_database_core(self.plan, index)
+        cores = self._cores(spec.cores)
+        stations = self.stations("cores", 0)
+        fields = {
+            SIZE: spec.connections,
+            pools.DATABASE_STATION: self.stations("database")[index],
+            pools.DATABASE_CORES: cores,
+            pools.CORES_CAUSE: cause,
+            pools.DATABASE_CORES_STATION: next(
+                (i for i in stations if self.plan.stations[i].cause == cause), NONE
+            ),
+            pools.DATABASE_ERROR: contract.database_error(self.plan, index),
+            pools.DATABASE_REFUSED: contract.connection_refused(self.plan, index),
+            pools.DEADLOCK_TIMEOUT: (
+                NONE if spec.deadlock_timeout_ns >= NEVER else spec.deadlock_timeout_ns
+            ),
+            pools.DATABASE_FAULTS: self.faults(Target.DATABASE, index),
+        }
+        return self.record(pools.DATABASE_RECORD, fields)
+
+    def _processes(self, cores: list[int]) -> None:
+        server = self.plan.server
+        count = server.instances * server.workers
+        base = self.store.take(parts.PROCESS_SIZE * count)
+        self.set(0, {memory.PROCESSES: base})
+        for i in range(count):
+            self._process(base + i * parts.PROCESS_SIZE, i, cores[i // server.workers])
+
+    def _process(self, record: int, index: int, cores: int) -> None:
+        server = self.plan.server
+        instance = index // server.workers
+        loop = self.first("event loop", index)
+        threads = 0
+        if server.kind is not ServerKind.SYNC:
+            threads = self.record(SLOTS_SIZE, {SIZE: server.threads})
+        cores_stations = [
+            i
+            for i in self.stations("cores", instance)
+            if self.plan.stations[i].cause == contract.CORE
+        ]
+        loop_task = self.owner(loop) if loop != NONE else 0
+        if loop_task:
+            self.set(loop_task, {task.PROC: record, task.PROCESS: index})
+        fields = {
+            parts.PROCESS_INDEX: index,
+            parts.PROCESS_INSTANCE: instance,
+            parts.LOOP_STATION: loop,
+            parts.LOOP_TASK: loop_task,
+            parts.TAKES: 1,
+            parts.HAS_GIL: server.gil,
+            parts.GIL_STATION: self.first("gil", index),
+            parts.GIL_COLUMN: (
+                self.source.column(f"gil[{index}]") if server.gil and not server.gil_fifo else 0
+            ),
+            parts.CORES: cores,
+            parts.CORES_STATION: cores_stations[0] if cores_stations else NONE,
+            parts.THREADS: threads,
+            parts.THREADS_STATION: self.first("threads", index),
+            parts.POOLS_STATION: self.first("pool", index),
+        }
+        self.set(record, fields)
+        opened = self.store.table([self._pool(i) for i in range(len(self.plan.pools))])
+        clients = self.store.table(self._clients(index))
+        self.set(record, {parts.POOLS_OF: opened, parts.CLIENTS_OF: clients})
+
+    def _pool(self, index: int) -> int:
+        spec = self.plan.pools[index]
+        limited = spec.database != NO_DATABASE
+        fields = {
+            pools.POOL_SIZE: spec.size,
+            pools.POOL_LIMIT: spec.size + spec.overflow,
+            pools.ACQUIRE_TIMEOUT: spec.acquire_timeout_ns,
+            pools.POOL_DATABASE: self.databases[spec.database] if limited else 0,
+            pools.LIFO: spec.lifo,
+            pools.POOL_OUTCOME: contract.pool_timeout(index),
+        }
+        record = self.record(pools.POOL_RECORD, fields)
+        if limited:
+            self.connections.append((record, self.stations("database")[spec.database]))
+        if self.started:
+            self.started = self._open(record, spec)
+        return record
+
+    def _open(self, record: int, spec: Pool) -> bool:
+        """Open what a pool opens when its process starts; False if the database refuses."""
+        opened = []
+        for slot in range(spec.min):
+            backend = slot
+            if spec.database != NO_DATABASE:
+                database = self.databases[spec.database]
+                backend = self.store.words[database + MADE]
+                if backend == self.store.words[database + SIZE]:
+                    return False
+                self.set(database, {MADE: backend + 1})
+            fields = {pools.CONNECTION_SLOT: slot, pools.BACKEND: backend}
+            opened.append(self.record(pools.CONNECTION_SIZE, fields))
+        # Connection 0 is the first to be used, whichever end that is.
+        chained = [0, *reversed(opened)]
+        for following, connection in zip(chained, reversed(opened), strict=False):
+            by = pools.NOT_OPENED if spec.database == NO_DATABASE else NONE
+            fields = {0: following, pools.NEXT_OF_POOL: following, pools.OPENED_BY: by}
+            self.set(connection, fields)
+        if opened:
+            fields = {
+                pools.IDLE_FIRST: opened[0],
+                pools.IDLE_LAST: opened[-1],
+                pools.IDLE_N: len(opened),
+                pools.POOL_MADE: len(opened),
+                pools.ALL_CONNECTIONS: opened[0],
+            }
+            self.set(record, fields)
+        return True
+
+    def _clients(self, process: int) -> list[int]:
+        """The HTTP client of a process for each service; 0 where it has no limit."""
+        out: list[int] = []
+        stations = iter(self.stations("client", process))
+        for spec in self.plan.services:
+            if spec.connections >= UNLIMITED:
+                out.append(0)
+                continue
+            timeout = spec.connect_timeout_ns
+            fields = {
+                service.CONCURRENCY: spec.connections,
+                service.CONNECT_TIMEOUT: min(timeout, NEVER),
+                service.FREED: NONE,
+                service.CLIENT_STATION: next(stations),
+            }
+            out.append(self.record(service.CLIENT_SIZE, fields))
+        return out
+
+    def _routes(self) -> None:
+        plain = is_plain(self.plan)
+        base = self.store.take(parts.ROUTE_SIZE * len(self.plan.routes))
+        self.set(0, {memory.ROUTES: base})
+        for i, route in enumerate(self.plan.routes):
+            program = Program(self.store, self.plan, route, self.databases)
+            program.write(plain=plain, started=self.started)
+            fields = {
+                parts.STEPS: program.steps.at,
+                parts.ROUTE_HANDLER: program.handler.at,
+                parts.CLIENT: program.client.at,
+                parts.PRIORITY: route.priority,
+                parts.ROUTE_DEADLINE: route.deadline_ns,
+            }
+            self.set(base + i * parts.ROUTE_SIZE, fields)
+
+
+def is_plain(plan: Plan) -> bool:
+    """Whether every request is sent once, at once, and waited for."""
+    client = plan.client
+    patient = client.timeout_ns == NEVER and not client.retries.backoff
+    deadlines = any(route.deadline_ns != NEVER for route in plan.routes)
+    return patient and client.latency == NO_STREAM and not deadlines
+
+
+def users(low: Lowered, first: int) -> Sequence[int]:
+    """The users of all closed loads as tasks; request k of user u has index k · users + u."""
+    from simulator.engines.compiled.code import ASK, THINK, WORDS
+
+    plan = low.plan
+    step = sum(load.users for load in plan.loads)
+    out: list[int] = []
+    if not step:
+        return out
+    program = low.store.table([ASK, *[0] * (WORDS - 1), THINK, *[0] * (WORDS - 1)])
+    for number, load in enumerate(plan.loads):
+        if not load.users:
+            continue
+        many = len(load.routes) > 1
+        fields = {
+            parts.LOAD_UNTIL: load.until_ns,
+            parts.LOAD_COUNT: load.count,
+            parts.LOAD_STEP: step,
+            parts.LOAD_THINK: load.think,
+            parts.LOAD_ROUTES: low.store.table(load.routes),
+            parts.LOAD_EDGES: low.store.table(low.source.edges(load.weights)),
+            parts.LOAD_ROUTES_N: len(load.routes),
+            parts.LOAD_COLUMN: low.source.choice(number) if many else 0,
+        }
+        record = low.record(parts.LOAD_SIZE, fields)
+        for user in range(load.users):
+            address = low.store.take(low.store.words[memory.TASK_SIZE])
+            starts_ns = load.ramp_ns * user // load.users
+            index = first + len(out)
+            low.set(
+                address,
+                {
+                    task.REQUEST: index,
+                    task.LOAD: record,
+                    task.PC: program,
+                    task.NS: starts_ns,
+                    task.BEGAN: NONE,
+                },
+            )
+            out.append(address)
+    return out

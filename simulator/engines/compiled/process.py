@@ -1,0 +1,104 @@
+"""Where the parts of a worker process, of an instance and of a plan's fixed numbers are."""
+
+from __future__ import annotations
+
+# A process: its loop, its GIL, where its threads, cores, pools and clients are.
+(
+    _LINK,
+    PROCESS_INDEX,
+    PROCESS_INSTANCE,
+    LOOP_STATION,
+    LOOP_TASK,  # who waits for the GIL on the loop's behalf
+    LOOP_BUSY,
+    TURN_FIRST,
+    TURN_LAST,
+    SOON_FIRST,
+    SOON_LAST,
+    POLLED_FIRST,
+    POLLED_LAST,
+    TAKES,
+    TAKES_LEFT,
+    TURN_BEGAN,
+    GIL_WAITED_FROM,
+    GIL_WAITED_TO,
+    HAS_GIL,
+    GIL_STATION,
+    LOCKED,
+    SWITCHES,
+    DROP_ASKED,
+    WAITERS_FIRST,
+    WAITERS_LAST,
+    WAITERS_N,
+    COMPUTING,  # the task whose computation a waiter can stop
+    COMPUTING_SERIAL,
+    GIL_COLUMN,
+    CORES,  # 0: one for every thread
+    CORES_STATION,
+    THREADS,
+    THREADS_STATION,
+    POOLS_OF,
+    POOLS_STATION,
+    CLIENTS_OF,  # address: for each service its client, or 0
+    CONNECTIONS,
+    BUSY_TASK,
+    BUSY_VISIT,
+    WATCHED,
+    PROCESS_SIZE,
+) = range(40)
+
+(
+    _INSTANCE_LINK,
+    IN_FLIGHT,
+    UNACCEPTED,
+    ACCEPTED,
+    ACCEPT_COLUMN,
+    WORKERS,  # the slots of sync workers
+    WORKERS_STATION,
+    INSTANCE_SIZE,
+) = range(8)
+
+# The server: numbers of the plan that no part changes.
+(
+    KIND,
+    WORKERS_N,
+    INSTANCES_N,
+    ACCEPT,
+    WEIGHTS,  # address of the thresholds of weighted accepting
+    BALANCER,
+    BALANCED,
+    BALANCER_COLUMN,
+    GIL_TAKES,
+    GIL_FIFO,
+    SWITCH_INTERVAL,
+    BACKLOG,
+    LIMIT_CONCURRENCY,
+    TIMEOUT,
+    LINGER,
+    KEPT,  # address of the processes of kept connections
+    KEPT_N,
+    STARTED,
+    CLIENT_TIMEOUT,
+    CLIENT_RETRIES,  # address of the streams of its backoffs
+    CLIENT_RETRIES_N,
+    LATENCY,  # stream, or -1
+    TIMER_OVER,
+    SLEEP_OVER,
+    POOL_HOLD,
+    CONNECT,
+    CLOSE,
+    SERVER_SIZE,
+) = range(28)
+
+# A route.
+(
+    STEPS,  # where its program begins, as the server runs it
+    ROUTE_HANDLER,  # where it goes on if it fails
+    CLIENT,  # where it begins for who sends it
+    PRIORITY,
+    ROUTE_DEADLINE,
+    ROUTE_SIZE,
+) = range(6)
+
+# A load of users.
+(LOAD_UNTIL, LOAD_COUNT, LOAD_SENT, LOAD_STEP, LOAD_THINK, LOAD_ROUTES, LOAD_EDGES, LOAD_ROUTES_N,
+ LOAD_COLUMN, LOAD_SIZE) = range(10)  # fmt: skip

@@ -1,0 +1,412 @@
+"""The program of a route: its steps, and what its server does around them, as instructions."""
+
+from __future__ import annotations
+
+from simulator.engines import contract
+from simulator.engines.compiled import code
+from simulator.engines.compiled.facts import is_shared, locks_rows, numbers_of_calls
+from simulator.engines.compiled.store import Store
+from simulator.engines.contract import BACKOFF, CPU, FRAMEWORK, STREAM, THREADS
+from simulator.plan import (
+    NEVER,
+    NO_DATABASE,
+    UNLIMITED,
+    Branch,
+    Broadcast,
+    Call,
+    Cpu,
+    Gather,
+    Generate,
+    Lock,
+    Plan,
+    Predict,
+    Route,
+    ServerKind,
+    Step,
+    Stream,
+    Wait,
+    With,
+)
+
+DEADLOCK_TIMEOUT_NS = 1_000_000_000
+"""PostgreSQL's default: of transactions on a pool whose database the plan doesn't name."""
+
+
+class Label:
+    """A place in a program that is not known yet."""
+
+    def __init__(self) -> None:
+        self.at = -1
+
+
+class Program:
+    """Writes the instructions of one route.
+
+    Parameters
+    ----------
+    store : Store
+        Where they are put.
+    plan, route
+        What they do.
+    databases : list of int
+        The record of each database.
+    """
+
+    def __init__(self, store: Store, plan: Plan, route: Route, databases: list[int]) -> None:
+        self.store = store
+        self.plan = plan
+        self.route = route
+        self.databases = databases
+        self.overheads = plan.server.overheads
+        self.numbers = numbers_of_calls((*route.steps, *route.after))
+        server = plan.server
+        self.kills = server.kind is ServerKind.SYNC and server.timeout_ns < NEVER
+        self.lines: list[list[int | Label]] = []
+        self.tables: list[tuple[int, list[int | Label]]] = []
+        self.client, self.steps, self.handler = Label(), Label(), Label()
+
+    def write(self, *, plain: bool, started: bool) -> None:
+        """The whole program: of the client, of the server, of the steps.
+
+        ``plain``: requests go straight to the server. ``started``: there is one.
+        """
+        self.mark(self.client)
+        if not started:
+            self.emit(code.FAILS_TO_START)
+        elif not plain:
+            self.emit(code.ATTEMPT_OP)
+        self.mark(self.steps)
+        if not plain:
+            self.emit(code.TRAVEL)
+        self.emit(code.SERVE)
+        serve = {
+            ServerKind.SYNC: self._in_worker,
+            ServerKind.THREADS: self._in_server_thread,
+            ServerKind.ASGI: self._on_loop,
+        }
+        serve[self.plan.server.kind]()
+        self._place()
+
+    def mark(self, label: Label) -> None:
+        """The label stands for what comes next."""
+        label.at = len(self.lines)
+
+    def emit(self, op: int, *operands: int | Label) -> None:
+        """One more instruction."""
+        line: list[int | Label] = [op, *operands]
+        self.lines.append(line + [0] * (code.WORDS - len(line)))
+
+    def _place(self) -> None:
+        base = self.store.take(len(self.lines) * code.WORDS)
+        for label in (self.client, self.steps, self.handler):
+            label.at = base + label.at * code.WORDS
+        done = {id(self.client), id(self.steps), id(self.handler)}
+
+        def resolved(words: list[int | Label]) -> list[int]:
+            out: list[int] = []
+            for word in words:
+                if isinstance(word, int):
+                    out.append(int(word))
+                else:
+                    known = id(word) in done
+                    out.append(word.at if known else base + word.at * code.WORDS)
+            return out
+
+        for i, line in enumerate(self.lines):
+            self.store.put(base + i * code.WORDS, resolved(line))
+        for address, table in self.tables:
+            self.store.put(address, resolved(table))
+
+    # What the server does.
+
+    def _in_worker(self) -> None:
+        self.emit(code.WORKER)
+        self._compute(self.overheads.worker_ns)
+        self._run(self.route.steps)
+        self.mark(self.handler)
+        self.emit(code.WORKER_DONE)
+        self._after()
+        if self.plan.client.close_delay_ns:
+            self.emit(code.LINGERS_ON)
+        self.emit(code.WORKER_ENDS)
+
+    def _in_server_thread(self) -> None:
+        self.emit(code.SERVER_THREAD)
+        self._compute(self.overheads.worker_ns)
+        self._run(self.route.steps)
+        self.mark(self.handler)
+        self.emit(code.ANSWER_NOW)
+        self._after()
+        self.emit(code.SERVER_THREAD_ENDS)
+
+    def _on_loop(self) -> None:
+        self.emit(code.ON_LOOP)
+        self._compute(self.overheads.loop_before_ns)
+        self.emit(code.READ, self.handler)
+        if self.route.on_loop:
+            self._run(self.route.steps)
+        else:
+            self._function(self.route.steps)
+        self.mark(self.handler)
+        self._compute(self.overheads.loop_after_ns)
+        self.emit(code.HANDLED)
+        self._after()
+        self.emit(code.LEAVE)
+
+    def _function(self, steps: tuple[Step, ...]) -> None:
+        """A `def` handler runs in a thread; what it streams is iterated after it returned."""
+        called = False
+        while True:
+            streams = (i for i, step in enumerate(steps) if isinstance(step, Stream))
+            end = next(streams, len(steps))
+            if end or not called:
+                self._in_thread(steps[:end])
+            if end == len(steps):
+                return
+            self._run(steps[end : end + 1])
+            called, steps = True, steps[end + 1 :]
+
+    def _after(self) -> None:
+        if not self.route.after:
+            return
+        begins, done, on = Label(), Label(), Label()
+        self.emit(code.AFTERWARDS, begins, done)
+        self.emit(code.JUMP, on)
+        self.mark(begins)
+        if self.plan.server.kind is ServerKind.ASGI and not self.route.on_loop:
+            self._in_thread(self.route.after)
+        else:
+            self._run(self.route.after)
+        self.mark(done)
+        self.emit(code.AFTERWARDS_DONE)
+        self.mark(on)
+
+    # The steps.
+
+    def _run(self, steps: tuple[Step, ...]) -> None:
+        for step in steps:
+            self._step(step)
+            if self.kills:
+                self.emit(code.CHECK_KILLED)
+
+    def _step(self, step: Step) -> None:
+        if isinstance(step, Cpu):
+            self.emit(code.DRAW_NS, step.time)
+            self.emit(code.COMPUTE, step.cause, int(step.releases_gil))
+        elif isinstance(step, Wait):
+            self._wait(step)
+        elif isinstance(step, With):
+            self._with(step)
+        elif isinstance(step, Lock):
+            self._lock(step)
+        elif isinstance(step, Call):
+            self._call(step)
+        elif isinstance(step, Predict):
+            self._predict(step.accelerator, -1, step.frees_loop)
+        elif isinstance(step, Generate):
+            self._predict(step.accelerator, step.tokens, step.frees_loop)
+        elif isinstance(step, Stream):
+            self._stream(step)
+        elif isinstance(step, Broadcast):
+            self.emit(code.BROADCAST, step.sockets, step.cpu)
+            self.emit(code.COMPUTE, CPU)
+        elif isinstance(step, Gather):
+            self._gather(step)
+        else:
+            self._in_thread(step.steps)
+
+    def _compute(self, ns: int) -> None:
+        if ns:
+            self.emit(code.SET_NS, ns)
+            self.emit(code.COMPUTE, FRAMEWORK)
+
+    def _wait(self, step: Wait) -> None:
+        database = self._slowed_by(step.cause)
+        if database != NO_DATABASE:
+            self.emit(code.DRAW_NS, step.time)
+            record = self.databases[database]
+            self.emit(code.QUERY, step.cause, int(step.frees_loop), record)
+            return
+        overshoot = {
+            contract.AWAIT: self.overheads.timer_ns,
+            contract.BLOCK: self.overheads.sleep_ns,
+        }.get(step.cause, 0)
+        self.emit(code.DRAW_NS, step.time, 0, overshoot)
+        op = code.SLEEP if step.cause == contract.AWAIT else code.HOLD
+        self.emit(op, step.cause, int(step.frees_loop))
+
+    def _in_thread(self, steps: tuple[Step, ...]) -> None:
+        ends = Label()
+        self.emit(code.THREAD, ends)
+        self.emit(code.WAIT, THREADS, 1, 1, 1)
+        self._compute(self.overheads.thread_hop_ns)
+        self.emit(code.THREAD_BEGINS)
+        self._run(steps)
+        self.mark(ends)
+        self.emit(code.THREAD_ENDS)
+
+    def _gather(self, step: Gather) -> None:
+        on = Label()
+        table: list[int | Label] = []
+        address = self.store.take(3 * len(step.branches))
+        self.emit(code.GATHER, len(step.branches), address)
+        self.emit(code.JUMP, on)
+        for branch in step.branches:
+            table += [branch.number, *self._branch(branch)]
+        self.tables.append((address, table))
+        self.mark(on)
+
+    def _branch(self, branch: Branch) -> tuple[Label, Label]:
+        begins, ends = Label(), Label()
+        self.mark(begins)
+        self.emit(code.BRANCH_BEGINS)
+        self._run(branch.steps)
+        self.mark(ends)
+        self.emit(code.BRANCH_ENDS)
+        return begins, ends
+
+    def _stream(self, step: Stream) -> None:
+        again, over = Label(), Label()
+        in_thread = step.per_chunk_thread or not step.frees_loop
+        overshoot = self.overheads.sleep_ns if in_thread else self.overheads.timer_ns
+        self.emit(code.STREAM, step.chunks)
+        self.mark(again)
+        self.emit(code.STREAM_NEXT, step.every, overshoot, over)
+        self._next_chunk(step)
+        self.emit(code.CHUNK_READY, step.cpu)
+        self.emit(code.COMPUTE, CPU)
+        self.emit(code.CHUNK_SENT, again)
+        self.mark(over)
+        if step.per_chunk_thread:
+            self._next_chunk(step)
+
+    def _next_chunk(self, step: Stream) -> None:
+        if step.per_chunk_thread:
+            self.emit(code.NEXT_THREAD)
+            self.emit(code.WAIT, THREADS, 1, 1, 1)
+            self._compute(self.overheads.thread_hop_ns)
+        self.emit(code.EVERY_NS)
+        self.emit(code.HOLD, STREAM, int(step.frees_loop or step.per_chunk_thread))
+        if step.per_chunk_thread:
+            self.emit(code.NEXT_THREAD_ENDS)
+
+    def _predict(self, accelerator: int, tokens: int, frees_loop: bool) -> None:
+        self.emit(code.PREDICT, accelerator, tokens)
+        self.emit(code.WAIT, -1, int(frees_loop))
+        self.emit(code.PREDICTED)
+
+    def _call(self, step: Call) -> None:
+        number, frees = self.numbers[id(step)], int(step.frees_loop)
+        again, releases, ends, on = Label(), Label(), Label(), Label()
+        backoff = step.retries.backoff
+        self.emit(code.CALL_OP)
+        self.mark(again)
+        self.emit(code.CALL_TRY, step.service, number, step.timeout_ns)
+        limited = self.plan.services[step.service].connections < UNLIMITED
+        # Without an HTTP client a call costs its caller nothing.
+        cpu_ns = self.overheads.client_call_ns if limited else 0
+        builds_ns, reads_ns = cpu_ns * 2 // 10, cpu_ns * 3 // 10
+        if limited:
+            self._compute(builds_ns)
+            self.emit(code.CALL_CONNECT, step.service, ends)
+            self.emit(code.WAIT, contract.wait_for_client(self.plan, step.service), frees, 1, 1)
+            self.emit(code.CALL_CONNECTED, ends)
+        if cpu_ns:
+            self.emit(code.IF_LOST, releases)
+            self._sends(cpu_ns - builds_ns - reads_ns, step.frees_loop)
+        self.emit(code.EXCHANGE, releases)
+        self.emit(code.WAIT, -1, frees)
+        if cpu_ns:
+            self.emit(code.IF_LOST, releases)
+            self._compute(reads_ns)
+        self.mark(releases)
+        if limited:
+            self.emit(code.CALL_RELEASES, step.service)
+        self.mark(ends)
+        self.emit(code.CALL_ENDS, self.store.table(backoff), len(backoff), number, on)
+        self._pause(frees, again)
+        self.mark(on)
+
+    def _sends(self, ns: int, frees_loop: bool) -> None:
+        """Open and send, on a loop a turn later."""
+        if frees_loop:
+            self.emit(code.SET_NS, 0)
+            self.emit(code.SLEEP, contract.AWAIT, 1)
+        self._compute(ns)
+
+    def _pause(self, frees: int, again: Label) -> None:
+        """Wait for NS, then try again."""
+        self.emit(code.PAUSE)
+        self.emit(code.WAIT, BACKOFF, frees)
+        self.emit(code.JUMP, again)
+
+    # Databases.
+
+    def _with(self, step: With) -> None:
+        pool, frees = step.pool, int(step.frees_loop)
+        cause = contract.hold_connect(pool)
+        refused, over, closed, on = Label(), Label(), Label(), Label()
+        self.emit(code.WITH_OP, pool, over)
+        self.emit(code.WAIT, contract.wait_for_pool(pool), frees, 1, 2)
+        self.emit(code.CONNECTED, pool, refused, closed)
+        self._fork(pool, frees)
+        if self._needs_no_transaction(step):
+            self._run(step.steps)
+        else:
+            self._transaction(step, over)
+        self.mark(over)
+        if self.overheads.pool_hold_ns:
+            self.emit(code.RESET)
+            self.emit(code.HOLD, cause, frees)
+        self.emit(code.WITH_CLOSES, pool)
+        if self.overheads.close_ns:
+            self.emit(code.HOLD, cause, frees)
+        self.mark(closed)
+        self.emit(code.WITH_ENDS, pool)
+        self.emit(code.JUMP, on)
+        self.mark(refused)
+        self._fork(pool, frees)
+        self.emit(code.REFUSED, pool)
+        self.mark(on)
+
+    def _fork(self, pool: int, frees: int) -> None:
+        """Open a connection, or be refused one: CPU of a backend where the database has cores."""
+        if not self.overheads.connect_ns:
+            return
+        cause, database = contract.hold_connect(pool), self.plan.pools[pool].database
+        if database != NO_DATABASE and self.plan.databases[database].cores < UNLIMITED:
+            self.emit(code.DATABASE_HOLD, cause, frees, self.databases[database])
+        else:
+            self.emit(code.HOLD, cause, frees)
+
+    def _transaction(self, step: With, over: Label) -> None:
+        database = self.plan.pools[step.pool].database
+        record = 0 if database == NO_DATABASE else self.databases[database]
+        backoff, frees = step.retries.backoff, int(step.frees_loop)
+        again, ends = Label(), Label()
+        self.mark(again)
+        self.emit(code.BEGIN, record, int(step.serializable), ends)
+        self._run(step.steps)
+        self.mark(ends)
+        self.emit(code.COMMIT, len(backoff), over)
+        if backoff:
+            self.emit(code.HOLD, contract.hold_connect(step.pool), frees)
+            self.emit(code.BACK_OFF, self.store.table(backoff))
+            self._pause(frees, again)
+
+    def _lock(self, step: Lock) -> None:
+        self.emit(code.LOCK_ROW, step.lock, int(step.shared), DEADLOCK_TIMEOUT_NS)
+        cause = contract.wait_for_lock(self.plan, step.lock)
+        self.emit(code.LOCKED_ROW, cause, int(step.frees_loop))
+
+    def _slowed_by(self, cause: int) -> int:
+        """The database of a query that others, or a fault, slow down; NO_DATABASE if it is none."""
+        for i, pool in enumerate(self.plan.pools):
+            if cause == contract.hold_query(i) and is_shared(self.plan, pool.database):
+                return pool.database
+        return NO_DATABASE
+
+    def _needs_no_transaction(self, step: With) -> bool:
+        """Whether a block locks no row and loses none, and no database can fail it."""
+        shared = any(is_shared(self.plan, i) for i in range(len(self.plan.databases)))
+        return not step.serializable and not shared and not locks_rows(step.steps)

@@ -1,0 +1,247 @@
+"""The compiled engine against SimPy's: ``python -m tests.benchmarks.engines [REQUESTS]``.
+
+Both run the same plan and workload in turn, pair by pair; medians count. No ratio is printed
+unless the two traces are equal to the last nanosecond. What compiling, or loading what was
+compiled before, takes is told apart. Beside M/M/1 stand a bare SimPy process, a bare heap loop
+compiled by Numba, and Ciw where it is installed (``pip install ciw==3.2.5``).
+"""
+
+from __future__ import annotations
+
+import heapq
+import importlib
+import os
+import platform
+import random
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+os.environ["NUMBA_DISABLE_JIT"] = "0"
+
+import numpy as np
+
+from simulator.engines import reference
+from simulator.engines.compiled import engine, jit
+from simulator.plan import Plan
+from simulator.scenario import loads
+from simulator.trace import first_difference
+from simulator.workload import Workload
+
+PAIRS = 5
+GOAL = 40
+Timed = Callable[[], float]
+
+SCENARIOS = {
+    "M/M/1, sync worker": """
+load: {{rate: 80/s, arrivals: poisson, requests: {n}}}
+server: {{preset: flask}}
+routes: {{r: {{handler: def, steps: [{{block: {{exp: 10ms}}}}]}}}}
+""",
+    "a burst, pool of 50": """
+load: {{requests: {n}, at: once}}
+server: {{preset: fastapi}}
+pools: {{db: {{size: 50}}}}
+routes: {{r: {{handler: async def, steps: [{{query: db, time: 5s}}]}}}}
+""",
+    "fastapi + pool, Poisson": """
+load: {{rate: 400/s, arrivals: poisson, requests: {n}}}
+server: {{preset: fastapi}}
+pools: {{db: {{size: 5}}}}
+routes: {{r: {{handler: async def, steps: [{{query: db, time: {{exp: 10ms}}}}]}}}}
+""",
+    "threads + pool": """
+load: {{rate: 400/s, arrivals: poisson, requests: {n}}}
+server: {{preset: fastapi}}
+pools: {{db: {{size: 5}}}}
+routes: {{r: {{handler: def, steps: [{{query: db, time: {{exp: 10ms}}}}]}}}}
+""",
+    "GIL-bound threads": """
+load: {{rate: 90/s, arrivals: poisson, requests: {n}}}
+server: {{preset: fastapi}}
+routes:
+  burn: {{handler: def, steps: [{{cpu: {{exp: 20ms}}}}], weight: 1}}
+  light: {{handler: async def, steps: [{{cpu: 200us}}], weight: 2}}
+""",
+    "dashboard with gather": """
+load: {{rate: 50/s, arrivals: poisson, requests: {n}}}
+server: {{preset: fastapi}}
+services: {{a: {{time: {{exp: 30ms}}}}, b: {{time: 50ms}}, c: {{time: {{exp: 20ms}}}}}}
+routes: {{r: {{handler: async def, steps: [{{gather: [{{call: a}}, {{call: b}}, {{call: c}}]}}]}}}}
+""",
+    "closed users": """
+load: {{users: 50, think: {{exp: 100ms}}, requests: {n}}}
+server: {{preset: fastapi}}
+pools: {{db: {{size: 5}}}}
+routes: {{r: {{handler: async def, steps: [{{cpu: 1ms}}, {{query: db, time: {{exp: 10ms}}}}]}}}}
+""",
+    "batching": """
+load: {{rate: 300/s, arrivals: poisson, requests: {n}}}
+server: {{preset: fastapi}}
+accelerators: {{gpu: {{batch: {{max: 8, wait: 10ms}}, time: {{base: 5ms, per_item: 1ms}}}}}}
+routes: {{r: {{handler: async def, steps: [{{predict: gpu}}]}}}}
+""",
+}
+
+
+def timed(run: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    run()
+    return time.perf_counter() - began
+
+
+def compared(name: str, text: str, requests: int) -> None:
+    """One line: requests per second of both engines, and the ratio if their traces agree."""
+    plan: Plan = loads(text.format(n=requests)).plan
+    ref = reference.run(plan, Workload(plan))
+    comp = engine.run(plan, Workload(plan))
+    different = first_difference(ref, comp)
+    if different is not None:
+        print(f"{name:26} no ratio, the traces differ: {different}")
+        return
+    slow, fast = [], []
+    for _ in range(PAIRS):
+        workload = Workload(plan)
+        slow.append(timed(lambda: reference.run(plan, workload)))  # noqa: B023
+        workload = Workload(plan)
+        fast.append(timed(lambda: engine.run(plan, workload)))  # noqa: B023
+    ratios = [a / b for a, b in zip(slow, fast, strict=True)]
+    print(
+        f"{name:26} {requests / statistics.median(slow):10,.0f}  "
+        f"{requests / statistics.median(fast):12,.0f}   {statistics.median(ratios):5.1f} × "
+        f"({min(ratios):.1f}–{max(ratios):.1f}; goal {GOAL})"
+    )
+
+
+# M/M/1 elsewhere.
+
+
+def bare_simpy(customers: int) -> None:
+    import simpy
+
+    env = simpy.Environment()
+    server = simpy.Resource(env, 1)
+    draw = random.Random(1)
+
+    def customer() -> Any:
+        with server.request() as turn:
+            yield turn
+            yield env.timeout(draw.expovariate(100))
+
+    def source() -> Any:
+        for _ in range(customers):
+            yield env.timeout(draw.expovariate(80))
+            env.process(customer())
+
+    env.process(source())
+    env.run()
+
+
+def heap_loop() -> Callable[[int], float]:
+    """M/M/1 as a compiled loop over a heap of events: no model, no accounting, no trace."""
+    numba: Any = importlib.import_module("numba")
+
+    def loop(customers: int, gaps: Any, services: Any) -> float:
+        events = [(gaps[0], 0)]
+        waiting, at, arrived, left, total = 0, 0.0, 1, 0, 0.0
+        arrivals = np.empty(customers)
+        arrivals[0] = gaps[0]
+        while len(events) > 0:
+            at, what = heapq.heappop(events)
+            if what == 0:
+                waiting += 1
+                if arrived < customers:
+                    arrivals[arrived] = at + gaps[arrived]
+                    heapq.heappush(events, (arrivals[arrived], 0))
+                    arrived += 1
+                if waiting == 1:
+                    heapq.heappush(events, (at + services[left], 1))
+            else:
+                total += at - arrivals[left]
+                left += 1
+                waiting -= 1
+                if waiting > 0:
+                    heapq.heappush(events, (at + services[left], 1))
+        return total / customers
+
+    compiled = numba.njit(loop)
+    rng = np.random.Generator(np.random.Philox(1))
+    compiled(2, rng.standard_exponential(2), rng.standard_exponential(2))
+
+    def run(customers: int) -> float:
+        gaps = rng.standard_exponential(customers) / 80
+        return float(compiled(customers, gaps, rng.standard_exponential(customers) / 100))
+
+    return run
+
+
+def ciw_mm1(customers: int) -> None:
+    ciw: Any = importlib.import_module("ciw")
+    network = ciw.create_network(
+        arrival_distributions=[ciw.dists.Exponential(80)],
+        service_distributions=[ciw.dists.Exponential(100)],
+        number_of_servers=[1],
+    )
+    ciw.seed(1)
+    ciw.Simulation(network).simulate_until_max_customers(customers)
+
+
+def peers(requests: int) -> None:
+    loop = heap_loop()
+    others: list[tuple[str, Callable[[], object], int]] = [
+        ("bare SimPy, M/M/1", lambda: bare_simpy(requests), requests),
+        ("bare heap loop, M/M/1", lambda: loop(20 * requests), 20 * requests),
+    ]
+    try:
+        name = f"Ciw {version('ciw')}, M/M/1"
+        others.append((name, lambda: ciw_mm1(requests), requests))
+    except PackageNotFoundError:
+        pass
+    for name, run, count in others:
+        seconds = statistics.median(timed(run) for _ in range(3))
+        print(f"{name:26} {count / seconds:10,.0f}")
+    plan = loads(SCENARIOS["M/M/1, sync worker"].format(n=20 * requests)).plan
+    seconds = statistics.median(timed(lambda: engine.run(plan, Workload(plan))) for _ in range(3))
+    print(f"{'compiled, M/M/1, 20 ×':26} {'':10}  {20 * requests / seconds:12,.0f}")
+
+
+def in_flight() -> None:
+    """Time per event with few and with very many requests in flight."""
+    times = {}
+    for count in (1_000, 1_000_000):
+        text = SCENARIOS["a burst, pool of 50"].replace("size: 50", f"size: {count}")
+        plan = loads(text.format(n=count).replace("5s", "{uniform: [1s, 9s]}")).plan
+        engine.run(plan, Workload(plan))
+        repeats = 1 if count > 10_000 else 20
+        times[count] = timed(lambda: [engine.run(plan, Workload(plan)) for _ in range(repeats)])  # noqa: B023
+        times[count] /= repeats * count
+    few, many = times.values()
+    print(
+        f"10⁶ in flight: {many * 1e9:.0f} ns a request, 10³: {few * 1e9:.0f} ns, "
+        f"{many / few:.1f} × (goal 3)"
+    )
+
+
+def main(requests: int = 20_000) -> None:
+    known = "kept from before" if jit.is_kept() else "compiled anew"
+    compiling = timed(engine.compile_kernels)
+    print(
+        f"Python {platform.python_version()}, simpy {version('simpy')}, numpy {version('numpy')}, "
+        f"numba {version('numba')}, {platform.machine()}; {requests:,} requests, medians of {PAIRS}"
+    )
+    print(f"kernels {known}: {compiling:.1f} s, not counted below\n")
+    print(f"{'requests/s':26} {'SimPy':>10}  {'compiled':>12}")
+    for name, text in SCENARIOS.items():
+        compared(name, text, requests)
+    peers(requests)
+    in_flight()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"peak memory of all this: {peak:,.0f} MB")
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))

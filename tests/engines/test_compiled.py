@@ -1,0 +1,246 @@
+"""The compiled engine agrees with the readable one; its kernels run as plain Python here."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from simulator.engine import EVENTS_WHEN_KEPT, Engine, chosen, events_of, run
+from simulator.engines import reference
+from simulator.engines.compiled import (
+    connection_pool,
+    engine,
+    gathers,
+    gil,
+    gpu_batch,
+    instructions,
+    jit,
+    kernel,
+    lower_outside,
+    program,
+    rate_limit,
+    steps,
+)
+from simulator.engines.compiled.failures import NotCompiled
+from simulator.scenario import load, loads
+from simulator.trace import first_difference
+from simulator.workload import Workload
+from tests import swarm
+from tests.agreement import difference, scenarios
+from tests.conftest import ROOT
+from tests.plans import MILLISECOND, Steps, burst, plan
+
+MS = MILLISECOND
+SMALL = 20_000
+"""Events of a scenario that runs here; ``python -m tests.agreement files`` runs all."""
+
+
+@pytest.mark.parametrize("path", list(scenarios()), ids=lambda p: f"{p.parent.name}-{p.stem}")
+def test_every_small_scenario_of_the_project(path: Path) -> None:
+    case = load(str(path)).plan
+    if events_of(case) > SMALL:
+        pytest.skip("in python -m tests.agreement files")
+    assert difference(case) is None
+
+
+@pytest.mark.parametrize("first", range(0, 300, 50))
+def test_random_scenarios(first: int) -> None:
+    for seed in range(first, first + 50):
+        assert difference(swarm.load(seed).plan) is None, f"python -m tests.agreement 1 {seed}"
+
+
+def test_a_script_of_draws_is_followed_to_its_end() -> None:
+    draw = Steps()
+    case = plan(draw, draw.block(5 * MS), load=burst(3), threads=1)
+    name = case.streams[0].name
+
+    def scripted(*times: int) -> Workload:
+        return Workload.scripted(case, times={name: list(times)})
+
+    ref = reference.run(case, scripted(1 * MS, 0, 3 * MS))
+    comp = engine.run(case, scripted(1 * MS, 0, 3 * MS))
+    assert first_difference(ref, comp) is None
+    assert comp.finish_ns.tolist() == [1 * MS, 1 * MS, 4 * MS]
+    with pytest.raises(IndexError, match="the script of"):
+        engine.run(case, scripted(1 * MS))
+
+
+def test_more_of_everything_than_a_memory_begins_with() -> None:
+    # Arrivals, events, visits, tasks and what one instant causes: each outgrows its first room.
+    case = loads(
+        "load: {requests: 9000, at: once}\n"
+        "server: {preset: fastapi}\n"
+        "routes: {r: {handler: async def, steps: [{await: 1ms}]}}"
+    ).plan
+    assert difference(case) is None
+
+
+# Each rule broken in one engine is found among so many random scenarios.
+
+FOUND_WITHIN = 200
+
+
+def _keyless(m: Any, task: int, phase: int) -> int:
+    return phase << 60
+
+
+def _no_reset(m: Any, task: int) -> int:
+    m[task + steps.NS] = 0
+    return 0
+
+
+def _never_stops(m: Any, task: int) -> None:
+    gil.wait_an_interval(m, m[task + gil.PROC], task)
+
+
+def _not_behind(m: Any, process: int) -> None:
+    kernel.advance(m, process)
+
+
+BROKEN: list[tuple[str, Any, str, Any]] = [
+    ("ties by creation", steps, "key", _keyless),
+    ("no reset on release", instructions, "reset", _no_reset),
+    ("a quantum that nobody asks for", kernel, "interval_over", _never_stops),
+    ("a timeout before the end of a hold", connection_pool, "PHASE_TIMER", 0),
+    ("a window that does not wait", gpu_batch, "WAIT_NS", gpu_batch.WINDOW_TAKEN),
+    ("a bucket that leaks slowly", rate_limit, "PERIOD", rate_limit.AHEAD),
+    ("the loop goes on at once", steps, "leave_loop", _not_behind),
+    ("the first branch counts", gathers, "MARK", gathers.BRANCH),
+    ("no CPU of the client", program, "FRAMEWORK", program.CPU),
+    ("urgent calls wait", lower_outside, "UNLIMITED", 0),
+]
+
+
+@pytest.mark.parametrize(("rule", "module", "name", "broken"), BROKEN, ids=lambda part: str(part))
+def test_a_broken_rule_is_found(
+    rule: str, module: Any, name: str, broken: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, name, broken)
+    for seed in range(FOUND_WITHIN):
+        try:
+            if difference(swarm.load(seed).plan) is not None:
+                return
+        except Exception:
+            return  # the kernel lost its way: found as well
+    pytest.fail(f"nobody noticed: {rule}")
+
+
+# Which engine runs.
+
+
+def mm1(requests: int) -> str:
+    return (
+        f"load: {{rate: 80/s, arrivals: poisson, requests: {requests}}}\n"
+        "server: {preset: flask}\n"
+        "routes: {r: {handler: def, steps: [{block: {exp: 10ms}}]}}"
+    )
+
+
+def choices(case: Any, monkeypatch: pytest.MonkeyPatch, **jitted: Any) -> list[str]:
+    for name, value in jitted.items():
+        monkeypatch.setattr(jit, name, value)
+    return [chosen(case, wanted).value for wanted in Engine]
+
+
+def test_auto_leaves_small_runs_to_simpy_and_large_ones_to_the_kernels(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    compiled: dict[str, Any] = {"PLAIN": False, "DISABLED": False}
+    small, large = loads(mm1(1000)).plan, loads(mm1(2_000_000)).plan
+    middle = loads(mm1(EVENTS_WHEN_KEPT)).plan
+    kept: Callable[[], bool] = lambda: True  # noqa: E731
+    assert choices(small, monkeypatch, **compiled, is_kept=kept) == ["simpy", "simpy", "compiled"]
+    assert choices(middle, monkeypatch, is_kept=kept) == ["compiled", "simpy", "compiled"]
+    assert choices(middle, monkeypatch, is_kept=lambda: False) == ["simpy", "simpy", "compiled"]
+    assert choices(large, monkeypatch, is_kept=lambda: False) == ["compiled", "simpy", "compiled"]
+
+
+def test_without_numba_simpy_runs_with_one_note(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jit, "PLAIN", True)
+    monkeypatch.setattr(jit, "DISABLED", False)
+    told: list[str] = []
+    assert chosen(loads(mm1(1_000_000)).plan, Engine.AUTO, told.append) is Engine.SIMPY
+    assert len(told) == 1 and "concurrency-simulator[compiled]" in told[0]
+    told.clear()
+    assert chosen(loads(mm1(10)).plan, Engine.AUTO, told.append) is Engine.SIMPY
+    assert told == []
+
+
+def test_what_is_not_compiled_runs_on_simpy_and_says_so() -> None:
+    case = loads(
+        "load: {requests: 2, at: once}\n"
+        "server: {preset: fastapi, cores: 1}\n"
+        "routes: {r: {handler: async def, steps: [{cpu: 2000h}]}}"
+    ).plan
+    with pytest.raises(NotCompiled, match="beyond 64 bits"):
+        engine.run(case, Workload(case))
+    told: list[str] = []
+    trace, used = run(case, Workload(case), engine=Engine.COMPILED, tell=told.append)
+    assert used is Engine.SIMPY and len(trace) == 2
+    assert len(told) == 1 and "beyond 64 bits" in told[0]
+
+
+def test_the_command_line_names_the_engine(sim: Any) -> None:
+    by_simpy = sim("run", "configs/3users-async.yaml", "--json")
+    compiled = sim("run", "configs/3users-async.yaml", "--json", "--engine", "compiled")
+    assert compiled.out == by_simpy.out.replace('"simpy"', '"compiled"') != by_simpy.out
+    wrong = sim("run", "configs/3users-async.yaml", "--engine", "fst")
+    assert wrong.code == 2 and "auto, simpy or compiled" in wrong.err
+
+
+# What is kept on disk.
+
+LEAF = "from simulator.engines.compiled.jit import kernel\n@kernel\ndef leaf(m):\n    return {}\n"
+TOP = (
+    "import numpy\nfrom simulator.engines.compiled.jit import entry\nfrom leaf import leaf\n"
+    "@entry\ndef top(m):\n    return leaf(m)\n"
+    "print(top(numpy.zeros(1, dtype=numpy.int64)), 'kept' if top.stats.cache_hits else 'new')\n"
+)
+
+
+def run_kernels(folder: Path, cache: Path, *, count: int = 1) -> list[str]:
+    environment = os.environ | {"NUMBA_DISABLE_JIT": "0", "XDG_CACHE_HOME": str(cache)}
+    environment["PYTHONPATH"] = f"{ROOT}{os.pathsep}{folder}"
+    running = [
+        subprocess.Popen(
+            [sys.executable, str(folder / "top.py")],
+            env=environment,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(count)
+    ]
+    return [process.communicate()[0].strip() for process in running]
+
+
+@pytest.mark.skipif(not jit.is_installed(), reason="no Numba")
+def test_an_edited_leaf_is_compiled_anew(tmp_path: Path) -> None:
+    folder, cache = tmp_path / "kernels", tmp_path / "cache"
+    folder.mkdir()
+    (folder / "top.py").write_text(TOP)
+    (folder / "leaf.py").write_text(LEAF.format(1))
+    # Two at once get in nobody's way; the next one finds what they have kept.
+    assert {line.split()[0] for line in run_kernels(folder, cache, count=2)} == {"1"}
+    assert run_kernels(folder, cache) == ["1 kept"]
+    (folder / "leaf.py").write_text(LEAF.format(2))
+    assert run_kernels(folder, cache) == ["2 new"]
+    # Nothing is written beside the sources: they may be read-only.
+    assert list(folder.rglob("*.nb*")) == []
+    # A cache that can't be written to is no cache: a file is in its place.
+    (tmp_path / "file").write_text("")
+    assert run_kernels(folder, tmp_path / "file") == ["2 new"]
+
+
+@pytest.mark.skipif(not jit.is_installed(), reason="no Numba")
+def test_compiled_kernels_agree() -> None:
+    """One process that compiles, or finds what was compiled before."""
+    command = [sys.executable, "-m", "tests.agreement", "60"]
+    environment = os.environ | {"NUMBA_DISABLE_JIT": "0"}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment)
+    assert done.stdout == "seeds 0 to 59: {'agree': 60}\n", done.stderr
