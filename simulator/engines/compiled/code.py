@@ -26,6 +26,7 @@ WORDS = 6
     SERVER_THREAD_ENDS,
     ON_LOOP,
     READ,  # where a refused one goes on
+    WRITE_ANSWER,
     HANDLED,
     LEAVE,
     ANSWER_NOW,
@@ -75,7 +76,7 @@ WORDS = 6
     ATTEMPT_OP,
     TRAVEL,
     END,
-) = range(66)
+) = range(67)
 
 GO, JUMPED, WAITS, FAILS, SWITCHES_TASK, STARVES, ENDS = range(7)
 """How an instruction ends: the next one, one set by it, later, in failure, in another task,

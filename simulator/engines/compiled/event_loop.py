@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 from simulator.engines.compiled.clock import ADVANCE, RESUME, is_settled, soon
+from simulator.engines.compiled.draws import decide
 from simulator.engines.compiled.gil import acquire_gil, release_gil
 from simulator.engines.compiled.jit import kernel
 from simulator.engines.compiled.memory import NOW, SERVER, Memory
 from simulator.engines.compiled.process import (
-    GIL_TAKES,
+    DROP_ASKED,
     GIL_WAITED_FROM,
     GIL_WAITED_TO,
     HAS_GIL,
     LOOP_BUSY,
     LOOP_TASK,
+    LOST_PPM,
     POLLED_FIRST,
     POLLED_LAST,
+    RELEASE_COLUMN,
     SOON_FIRST,
     SOON_LAST,
-    TAKES,
-    TAKES_LEFT,
+    THEN,
     TURN_BEGAN,
     TURN_FIRST,
     TURN_LAST,
+    WAITERS_N,
+    WRITES_RELEASE,
 )
+from simulator.engines.compiled.task import READS
+
+TURN, READ, WRITE = range(3)
+"""Where a loop with work to do lets go of the GIL for a moment."""
 
 
 @kernel
@@ -39,19 +47,17 @@ def _append(m: Memory, first: int, last: int, task: int) -> None:
 def enter_loop(m: Memory, process: int, task: int, soon_ready: bool, reads: bool) -> bool:
     """Whether it is the task's turn now; otherwise it goes on when it is.
 
-    ``soon_ready``: made ready by a callback of this loop. ``reads``: a callback of the poll.
+    ``soon_ready``: made ready by a callback of this loop. ``reads``: it reads a request.
     """
-    if not soon_ready:
-        takes = m[m[SERVER] + GIL_TAKES] - (1 if reads else 0)
-        m[process + TAKES] = max(m[process + TAKES], takes)
+    has_gil = m[process + HAS_GIL] != 0
+    m[task + READS] = 1 if has_gil and reads else 0
     if m[process + LOOP_BUSY] == 0:
         m[process + LOOP_BUSY] = 1
-        if m[process + HAS_GIL] == 0:
+        if not has_gil:
             return True
         _append(m, process + TURN_FIRST, process + TURN_LAST, task)
-        _begin_turn(m, process)
-        return False
-    if soon_ready:
+        _take_then_next(m, process)
+    elif soon_ready:
         _append(m, process + SOON_FIRST, process + SOON_LAST, task)
     else:
         _append(m, process + POLLED_FIRST, process + POLLED_LAST, task)
@@ -71,11 +77,11 @@ def leave_loop(m: Memory, process: int) -> None:
 def advance(m: Memory, process: int) -> None:
     """Run the next callback of the turn, or begin the next turn."""
     if m[process + TURN_FIRST] != 0:
-        _grant_first(m, process)
+        _next(m, process)
         return
-    if m[process + HAS_GIL] != 0:
-        release_gil(m, process)
     if m[process + SOON_FIRST] == 0 and m[process + POLLED_FIRST] == 0:
+        if m[process + HAS_GIL] != 0:
+            release_gil(m, process)
         m[process + LOOP_BUSY] = 0
         return
     if m[process + SOON_FIRST] == 0:
@@ -89,36 +95,73 @@ def advance(m: Memory, process: int) -> None:
             m[process + TURN_LAST] = m[process + POLLED_LAST]
     m[process + SOON_FIRST] = 0
     m[process + POLLED_FIRST] = 0
-    _begin_turn(m, process)
+    if loses(m, process, TURN):
+        release_gil(m, process)
+        _take_then_next(m, process)
+    else:
+        _next(m, process)
 
 
 @kernel
-def _grant_first(m: Memory, process: int) -> None:
+def loses(m: Memory, process: int, release: int) -> bool:
+    """Whether a waiter gets the GIL that the loop lets go of for a moment."""
+    if m[process + HAS_GIL] == 0 or m[process + WAITERS_N] == 0:
+        return False
+    if m[process + DROP_ASKED] != 0:
+        return True
+    drawn = decide(m, m[process + RELEASE_COLUMN], 1_000_000)
+    return drawn < m[m[SERVER] + LOST_PPM + release]
+
+
+@kernel
+def _next(m: Memory, process: int) -> None:
     task = m[process + TURN_FIRST]
     m[process + TURN_FIRST] = m[task]
+    if m[task + READS] != 0:
+        m[task + READS] = 0
+        if loses(m, process, READ):
+            retake_for(m, process, task)
+            return
     soon(m, RESUME, task)
 
 
 @kernel
-def _begin_turn(m: Memory, process: int) -> None:
-    if m[process + HAS_GIL] == 0:
-        _grant_first(m, process)
-        return
+def _take_then_next(m: Memory, process: int) -> None:
     m[process + TURN_BEGAN] = m[NOW]
-    m[process + TAKES_LEFT] = m[process + TAKES] - 1
-    m[process + TAKES] = 1
+    m[process + THEN] = 0
     if acquire_gil(m, process, m[process + LOOP_TASK]):
-        loop_has_gil(m, process)
+        _has_waited(m, process)
+        _next(m, process)
+
+
+@kernel
+def retake_for(m: Memory, process: int, task: int) -> None:
+    """Queue for the GIL again; then this task goes on."""
+    release_gil(m, process)
+    m[process + TURN_BEGAN] = m[NOW]
+    m[process + THEN] = task
+    if acquire_gil(m, process, m[process + LOOP_TASK]):
+        _has_waited(m, process)
+        soon(m, RESUME, task)
+
+
+@kernel
+def _has_waited(m: Memory, process: int) -> None:
+    m[process + GIL_WAITED_FROM] = m[process + TURN_BEGAN]
+    m[process + GIL_WAITED_TO] = m[NOW]
 
 
 @kernel
 def loop_has_gil(m: Memory, process: int) -> None:
-    """The turn has taken the GIL, be it for the last time or not."""
-    while m[process + TAKES_LEFT] > 0:
-        m[process + TAKES_LEFT] -= 1
-        release_gil(m, process)
-        if not acquire_gil(m, process, m[process + LOOP_TASK]):
-            return
-    m[process + GIL_WAITED_FROM] = m[process + TURN_BEGAN]
-    m[process + GIL_WAITED_TO] = m[NOW]
-    _grant_first(m, process)
+    """The loop has waited for the GIL and has it."""
+    _has_waited(m, process)
+    if m[process + THEN] != 0:
+        soon(m, RESUME, m[process + THEN])
+    else:
+        _next(m, process)
+
+
+@kernel
+def loses_as_it_writes(m: Memory, process: int) -> bool:
+    """Whether writing an answer costs the loop the GIL."""
+    return m[m[SERVER] + WRITES_RELEASE] != 0 and loses(m, process, WRITE)

@@ -52,6 +52,7 @@ from simulator.engines.compiled.steps import (
     hold,
     sleep,
     wait,
+    write,
 )
 from simulator.engines.compiled.streams import (
     broadcast,
@@ -135,6 +136,8 @@ def _of_server(m: Memory, task: int, op: int, a: int, b: int) -> int:
         return on_loop(m, task)
     if op == code.READ:
         return read(m, task, a)
+    if op == code.WRITE_ANSWER:
+        return write(m, task)
     if op == code.HANDLED:
         return handled(m, task)
     if op == code.LEAVE:

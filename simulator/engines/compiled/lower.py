@@ -65,9 +65,11 @@ class Lowered(LoweredOutside):
             parts.WEIGHTS: self.store.table(self.source.edges(server.accept_weights)),
             parts.BALANCER: server.balancer,
             parts.BALANCER_COLUMN: self.source.column(balancer) if balancer else 0,
-            parts.GIL_TAKES: server.gil_takes_per_turn,
+            parts.WRITES_RELEASE: server.gil_writes_release,
+            **{parts.LOST_PPM + i: ppm for i, ppm in enumerate(server.gil_lost_ppm)},
             parts.GIL_FIFO: server.gil_fifo,
-            parts.SWITCH_INTERVAL: server.switch_interval_ns,
+            # A timed wait on a condition is as late as a sleep: one timer of the kernel.
+            parts.SWITCH_INTERVAL: server.switch_interval_ns + over.sleep_ns,
             parts.BACKLOG: server.backlog,
             parts.LIMIT_CONCURRENCY: server.limit_concurrency,
             parts.TIMEOUT: server.timeout_ns,
@@ -152,7 +154,9 @@ class Lowered(LoweredOutside):
             parts.PROCESS_INSTANCE: instance,
             parts.LOOP_STATION: loop,
             parts.LOOP_TASK: loop_task,
-            parts.TAKES: 1,
+            parts.RELEASE_COLUMN: (
+                self.source.column(f"gil release[{index}]") if server.gil and loop_task else 0
+            ),
             parts.HAS_GIL: server.gil,
             parts.GIL_STATION: self.first("gil", index),
             parts.GIL_COLUMN: (

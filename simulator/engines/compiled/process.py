@@ -16,8 +16,8 @@ from __future__ import annotations
     SOON_LAST,
     POLLED_FIRST,
     POLLED_LAST,
-    TAKES,
-    TAKES_LEFT,
+    THEN,  # the task that goes on when the loop has the GIL again; 0: the next one
+    RELEASE_COLUMN,
     TURN_BEGAN,
     GIL_WAITED_FROM,
     GIL_WAITED_TO,
@@ -67,7 +67,10 @@ from __future__ import annotations
     BALANCER,
     BALANCED,
     BALANCER_COLUMN,
-    GIL_TAKES,
+    WRITES_RELEASE,
+    LOST_PPM,  # between turns; reading and writing follow
+    _LOST_READING,
+    _LOST_WRITING,
     GIL_FIFO,
     SWITCH_INTERVAL,
     BACKLOG,
@@ -87,7 +90,7 @@ from __future__ import annotations
     CONNECT,
     CLOSE,
     SERVER_SIZE,
-) = range(28)
+) = range(31)
 
 # A route.
 (

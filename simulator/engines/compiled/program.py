@@ -149,6 +149,8 @@ class Program:
             self._function(self.route.steps)
         self.mark(self.handler)
         self._compute(self.overheads.loop_after_ns)
+        if self.plan.server.gil and self.plan.server.gil_writes_release:
+            self.emit(code.WRITE_ANSWER)
         self.emit(code.HANDLED)
         self._after()
         self.emit(code.LEAVE)

@@ -17,7 +17,12 @@ from simulator.engines.compiled.cores import (
     take_off,
 )
 from simulator.engines.compiled.draws import draw
-from simulator.engines.compiled.event_loop import enter_loop, leave_loop
+from simulator.engines.compiled.event_loop import (
+    enter_loop,
+    leave_loop,
+    loses_as_it_writes,
+    retake_for,
+)
 from simulator.engines.compiled.gil import (
     acquire_gil,
     begin_computing,
@@ -149,6 +154,23 @@ def has_gil(m: Memory, task: int) -> None:
     if now > queued:
         book(m, task, GIL)
         visited(m, m[m[task + PROC] + GIL_STATION], task, 0, queued, now, now, 0)
+
+
+@kernel
+def write(m: Memory, task: int) -> int:
+    """``WRITE_ANSWER``: write an answer from the loop, which may cost it the GIL."""
+    process = m[task + PROC]
+    if m[task + PHASE] == 0:
+        m[task + DOING] = GIL
+        if not loses_as_it_writes(m, process):
+            return GO
+        m[task + BEFORE] = m[NOW]
+        m[task + PHASE] = 1
+        retake_for(m, process, task)
+        return WAITS
+    if m[NOW] > m[task + BEFORE]:
+        book(m, task, GIL)
+    return GO
 
 
 # Waiting.

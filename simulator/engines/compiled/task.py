@@ -61,6 +61,7 @@ from simulator.engines.contract import NETWORK
     LOOP_QUEUED,
     LOOP_GRANTED,
     LOOP_WAITED,
+    READS,  # whether what it waits to do on the loop is to read a request
     PC,
     PHASE,
     OPEN_FRAME,
@@ -110,7 +111,7 @@ from simulator.engines.contract import NETWORK
     DEADLINE,
     LOAD,
     SPENT,
-) = range(79)
+) = range(80)
 
 (
     _VISIT_LINK,
