@@ -16,6 +16,7 @@ from typing import Annotated
 import typer
 
 from simulator.commands import (
+    calibrating,
     checking,
     comparing,
     console,
@@ -49,6 +50,7 @@ Jobs = Annotated[int | None, typer.Option(min=1, help="Processes; default: one p
 EngineName = Annotated[
     str, typer.Option("--engine", metavar="auto|simpy|compiled", help="All give one answer.")
 ]
+Budget = Annotated[str | None, typer.Option(help="Such as 'requests<=20k,rate<=2000/s,time<=2m'.")]
 AsJson = Annotated[bool, typer.Option("--json", help="All numbers as JSON.")]
 
 
@@ -270,6 +272,41 @@ def serve(
 
 
 @app.command()
+def calibrate(
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[FILE] [KEY=VALUE...]",
+            help="A scenario to serve; without one the small app, or the server at --url.",
+        ),
+    ] = None,
+    serve_it: Annotated[bool, typer.Option("--serve", help="Serve it on 127.0.0.1.")] = False,
+    url: Annotated[str | None, typer.Option(help="A server that runs already.")] = None,
+    routes: Annotated[list[str] | None, typer.Option(help="Such as 'GET /a'.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", metavar="DIR", help="Write all results as files.")
+    ] = None,
+    only: Annotated[
+        str | None, typer.Option(help="observe, fit or check: one step, from the files in -o.")
+    ] = None,
+    runs: Annotated[int, typer.Option(min=1, help="Runs of each load of the check.")] = 3,
+    scale: Annotated[str, typer.Option(help="All times of FILE times this, such as 0.1.")] = "1",
+    database: Annotated[str, typer.Option(help="embedded, none or a DSN.")] = "embedded",
+    budget: Budget = None,
+    allow_remote: Annotated[
+        bool, typer.Option("--allow-remote", help="The load may leave this machine.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Measure a server, fit its overheads or find its limits, check that on other loads."""
+    asked = calibrating.Asked(
+        arguments or [], serve=serve_it, url=url, routes=routes or [], out=out, only=only,
+        runs=runs, scale=scale, database=database, budget=budget, allow_remote=allow_remote,
+    )  # fmt: skip
+    console.leave(calibrating.calibrated(asked, as_json=as_json))
+
+
+@app.command()
 def check(
     arguments: Arguments,
     overheads: Annotated[
@@ -281,9 +318,7 @@ def check(
     ] = None,
     scale: Annotated[str, typer.Option(help="All times times this, such as 0.1.")] = "1",
     database: Annotated[str, typer.Option(help="embedded, none or a DSN.")] = "embedded",
-    budget: Annotated[
-        str | None, typer.Option(help="Such as 'requests<=20k,rate<=2000/s,time<=2m'.")
-    ] = None,
+    budget: Budget = None,
     as_json: AsJson = False,
 ) -> None:
     """Serve it for real, measure it, and compare with the prediction; 99 if it is off."""

@@ -92,6 +92,7 @@ INVITED: dict[str, tuple[str, ...]] = {
 """Which libraries a part may import; the longest name counts."""
 
 PICTURES = (
+    "simulator.report.overlay",
     "simulator.report.plots",
     "simulator.report.axes",
     "simulator.report.staircase",

@@ -1,7 +1,7 @@
 """A small real server, one route per lesson: ``uvicorn simulator.calibration.app:app``.
 
-Ask it: ``curl -i localhost:8000/sleep/async?ms=100``. ``app.yaml`` beside it says the same in
-the simulator's language, so that each lesson is a prediction: ``sim calibrate --serve``.
+Ask it: ``curl -i localhost:8000/sleep/async?ms=100``. ``sim calibrate --serve`` runs it, finds
+out from outside what limits each route, and checks the scenario that says so.
 No database is needed: a semaphore is the pool, a lock is the row.
 """
 

@@ -162,7 +162,7 @@ def _believed(
 
 def _run_of(plan: Plan, live: Live, busy: float) -> Run:
     summary = summarize(plan, live.trace)
-    took, said = _computed(plan, live)
+    took, said = computed(plan, live)
     return Run(
         values(summary), summary.total.ok, dict(summary.failures), took, said, busy,
         int(live.excess_ns.max()) if len(live.excess_ns) else 0, live.cpu_share,
@@ -170,7 +170,7 @@ def _run_of(plan: Plan, live: Live, busy: float) -> Run:
     )  # fmt: skip
 
 
-def _computed(plan: Plan, live: Live) -> tuple[int, int]:
+def computed(plan: Plan, live: Live) -> tuple[int, int]:
     """Thread time that cpu steps took, and what they were to take, of ok requests that tell."""
     nominal, told = Workload(plan), live.times["cpu"]
     streams = [[step.time for step in cpu_steps(route.steps)] for route in plan.routes]

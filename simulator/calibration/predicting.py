@@ -31,12 +31,12 @@ def predict(plan: Plan, measured: Measured, first: Trace) -> list[Summary]:
     )
     cpu = measured.cpu or 1.0
     return [
-        summarize(chosen, run(chosen, _Predicted(chosen, k, cpu, streams)))
+        summarize(chosen, run(chosen, Redecided(chosen, k, cpu, streams)))
         for k, chosen in enumerate(_plans(plan, measured.splits, first))
     ]
 
 
-class _Predicted(Workload):
+class Redecided(Workload):
     """The draws of the measured runs, with decisions of another replication.
 
     What the scenario's cpu steps take is what they took in the runs: ``cpu`` times theirs.
@@ -71,7 +71,7 @@ def _plans(plan: Plan, splits: tuple[tuple[int, ...], ...], first: Trace) -> lis
             for shares in splits
             if (w := tuple(n / sum(shares) for n in _padded(shares, workers)))
         ]
-    again = _Predicted(plan, 1, 1.0, frozenset())
+    again = Redecided(plan, 1, 1.0, frozenset())
     chance = not np.array_equal(run(plan, again).finish_ns, first.finish_ns)
     return [plan] * (REPLICATIONS if chance else 1)
 

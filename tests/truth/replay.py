@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -37,20 +38,26 @@ class Replay:
         return sorted(figures[figure] for figures in self.predicted)
 
 
-def replay(case: Case, replications: int = REPLICATIONS) -> Replay:
+def replay(
+    case: Case, replications: int = REPLICATIONS, costs: Mapping[str, int] | None = None
+) -> Replay:
     """Play a case: once, or as often as asked where chance decides in it.
 
     Replication k gets the split of connections of the recorded repeat k (mod repeats).
+    ``costs``: overheads in ns instead of those of its scenario, by field of ``Overheads``.
     """
     source = recorded(case.run)
     if case.warm:
         source = warm(source)
     count = replications if case.chance else 1
-    return Replay(case, source, tuple(_play(case, source, k) for k in range(count)))
+    return Replay(case, source, tuple(_play(case, source, k, costs or {}) for k in range(count)))
 
 
-def _play(case: Case, source: Recorded, replication: int) -> Figures:
+def _play(case: Case, source: Recorded, replication: int, costs: Mapping[str, int]) -> Figures:
     plan = _plan(case, source.splits[replication % len(source.splits)])
+    if costs:
+        overheads = replace(plan.server.overheads, **costs)
+        plan = replace(plan, server=replace(plan.server, overheads=overheads))
     if "KiB" in case.figures:
         server = plan.server
         used = server.thread_bytes if "thread" in case.run else server.connection_bytes

@@ -1,0 +1,132 @@
+"""The probes of a machine's overheads: a small service of its own, never the user's case.
+
+It has the kind of server, the loop and the threads of the scenario that is calibrated, and
+its pools; one worker, and routes that do one thing each. What a request costs is read off
+the client's clock alone, so that a server without any instrument can be fitted as well.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from simulator.calibration.probe import LoadDocument, Probe
+from simulator.plan import ServerKind
+from simulator.record import dataclass
+from simulator.scenario import Scenario, loads
+
+NOTHING, AWAIT, THREAD, BLOCK, CONNECT, CALL = (
+    "GET /nothing", "GET /await", "GET /thread", "GET /block", "GET /connect", "GET /call",
+)  # fmt: skip
+BURST = 100
+ROUNDS = 5
+"""Repeats of each probe: what lies between them is the interval."""
+SLEEP_S = 0.1
+QUERY_S = 0.02
+QUERIES_PER_S = 250
+"""A pool is filled by queries so long that its connections together serve no more."""
+_SERVER = ("preset", "kind", "threads", "loop", "gil", "switch_interval")
+
+
+@dataclass(frozen=True, slots=True)
+class Machinery:
+    """A scenario for probing and the probes of it. ``pools``: the time of a query, by pool."""
+
+    document: dict[str, Any]
+    kind: str
+    pools: dict[str, tuple[int, float]]  # by route: connections, seconds of the query
+    probes: tuple[Probe, ...]
+
+    @property
+    def scenario(self) -> Scenario:
+        """As it is served, and as it is simulated where the simulator is the double."""
+        return loads(json.dumps(self.document))
+
+
+def machinery(scenario: Scenario, *, connects: bool = True) -> Machinery:
+    """The probes for the machine under this scenario: its server's kind and its pools.
+
+    ``connects``: whether a connection per request is probed, too.
+    """
+    given = scenario.document
+    server = {key: given["server"][key] for key in _SERVER if key in given["server"]}
+    kind = scenario.plan.server.kind
+    asgi = kind is ServerKind.ASGI
+    routes = {"nothing": _route(NOTHING, asgi, []), "block": _route(
+        BLOCK, False, [{"block": _s(SLEEP_S)}])}  # fmt: skip
+    if asgi:
+        routes["await"] = _route(AWAIT, True, [{"await": _s(SLEEP_S)}])
+        routes["thread"] = _route(THREAD, False, [])
+    document: dict[str, Any] = {"name": "probes", "server": server, "routes": routes}
+    pools = dict(_add_pools(document, given, asgi))
+    if pools and connects:
+        _add_connecting(document, asgi)
+    if asgi and any(s.get("client", "none") != "none" for s in given["services"].values()):
+        service = {"time": _s(QUERY_S), "client": {"connections": 100}}
+        document["services"] = {"echo": service}
+        routes["call"] = _route(CALL, True, [{"call": "echo"}])
+    document["load"] = {"requests": 1000, "at": "once"}
+    probes = tuple(_probes(kind, document, pools))
+    return Machinery(document, kind.name.lower(), pools, probes)
+
+
+def _route(path: str, on_loop: bool, steps: list[Any]) -> dict[str, Any]:
+    return {"path": path, "handler": "async def" if on_loop else "def", "steps": steps}
+
+
+def _s(seconds: float) -> str:
+    return f"{round(seconds * 1e6)}us"
+
+
+def _add_pools(
+    document: dict[str, Any], given: dict[str, Any], asgi: bool
+) -> Iterator[tuple[str, tuple[int, float]]]:
+    """Put the scenario's pools and a query on each into the document; connections by route."""
+    if not given["pools"]:
+        return
+    document["pools"] = {}
+    for name, pool in given["pools"].items():
+        kept = {key: pool[key] for key in ("preset", "driver") if key in pool}
+        size = min(pool["size"] or pool["overflow"], 20)
+        document["pools"][name] = kept | {"size": size, "overflow": 0}
+        query_s = max(QUERY_S, size / QUERIES_PER_S)
+        on_loop = asgi and pool["driver"] == "async"
+        label = f"GET /query/{name}"
+        steps = [{"query": name, "time": _s(query_s)}]
+        document["routes"][f"query_{name}"] = _route(label, on_loop, steps)
+        yield label, (size, query_s)
+
+
+def _add_connecting(document: dict[str, Any], asgi: bool) -> None:
+    """A route that opens a connection for each request."""
+    on_loop = asgi and any(pool["driver"] == "async" for pool in document["pools"].values())
+    document["pools"]["fresh"] = {"preset": "asyncpg", "size": 0, "overflow": 10}
+    if not on_loop:
+        document["pools"]["fresh"]["driver"] = "blocking"
+    steps = [{"query": "fresh", "time": _s(QUERY_S)}]
+    document["routes"]["connect"] = _route(CONNECT, on_loop, steps)
+
+
+def _probes(
+    kind: ServerKind, document: dict[str, Any], pools: dict[str, tuple[int, float]]
+) -> Iterator[Probe]:
+    """What is asked, round by round: single requests, bursts, users who fill a pool."""
+    labels = [route["path"] for route in document["routes"].values()]
+    once: LoadDocument = {"requests": BURST, "at": "once"}
+    small: LoadDocument = {"requests": 20, "at": "once"}
+    for label in labels:
+        yield Probe("warm up", {label: small})
+    for _ in range(ROUNDS):
+        for label in labels:
+            slow = label in (AWAIT, BLOCK)
+            alone = {"users": 1, "think": "3ms", "requests": 5 if slow else 12}
+            yield Probe("single", {label: alone})
+        if kind is not ServerKind.ASGI:
+            yield Probe("burst", {NOTHING: small})
+            continue
+        for label in (NOTHING, AWAIT, THREAD, CALL):
+            if label in labels:
+                yield Probe("burst", {label: once})
+        for label, (size, _) in pools.items():
+            yield Probe("full", {label: {"users": 2 * size, "requests": 12 * size}})

@@ -1,0 +1,64 @@
+"""Who answers probes without a server: the simulator, with a scenario's inside known."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from simulator.calibration.probe import OK, Answers, Ask, Probe
+from simulator.engines.reference import run
+from simulator.scenario import loads
+from simulator.trace import NOT_FINISHED, Trace
+from simulator.workload import Workload
+
+Document = dict[str, Any]
+
+
+def simulated(
+    document: Document, beside: Callable[[Document], Document] = lambda routes: routes
+) -> Ask:
+    """Who answers probes as the server of this document would; its own load is left out.
+
+    Parameters
+    ----------
+    beside : callable
+        What becomes of its routes while processes beside it compute.
+    """
+    by_label = {route["path"]: name for name, route in document["routes"].items()}
+    asked = 0
+
+    def ask(probe: Probe) -> Answers:
+        nonlocal asked
+        asked += 1
+        routes = {
+            by_label[label]: document["routes"][by_label[label]] | {"load": load}
+            for label, load in probe.loads.items()
+        }
+        plan = loads(json.dumps(_asking(document, beside(routes) if probe.burners else routes,
+                                        probe))).plan  # fmt: skip
+        return answers_of(run(plan, Workload(plan, replication=asked)), list(probe.loads))
+
+    return ask
+
+
+def _asking(document: Document, routes: Document, probe: Probe) -> Document:
+    """The document with the probe's loads, and only what its routes use."""
+    out = {key: value for key, value in document.items() if key != "load"}
+    words = json.dumps(routes)
+    for section in ("pools", "locks", "services", "accelerators"):
+        if section in document:
+            out[section] = {k: v for k, v in document[section].items() if f'"{k}"' in words}
+    if document["server"].get("kind", "asgi") == "asgi":
+        out["client"] = {"connections": {"kept": probe.users}}
+    return out | {"routes": routes}
+
+
+def answers_of(trace: Trace, labels: list[str]) -> Answers:
+    """A trace as the client of a server sees it."""
+    return Answers(
+        [labels[route] for route in trace.route],
+        (trace.arrival_ns / 1e9).tolist(),
+        [f / 1e9 if f != NOT_FINISHED else float("nan") for f in trace.finish_ns.tolist()],
+        [OK if trace.outcomes[o] == "ok" else trace.outcomes[o] for o in trace.outcome],
+    )

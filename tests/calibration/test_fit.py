@@ -1,0 +1,101 @@
+"""Overheads that are known are found again, from the client's clock alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from simulator.calibration.calibration_page import overheads_yaml
+from simulator.calibration.fit import _value, fit
+from simulator.calibration.machinery import Machinery, machinery
+from simulator.calibration.probe import Answers, Ask, Probe
+from simulator.calibration.simulated import simulated
+from simulator.scenario import loads
+from simulator.scenario.presets import OVERHEADS
+from simulator.units import parse_duration
+
+SCENARIO = """
+load: {{requests: 100, at: once}}
+server: {{preset: {preset}}}
+pools: {{db: {{size: 5}}}}
+services: {{up: {{time: 30ms, client: httpx}}}}
+routes:
+  a: {{path: GET /a, handler: {handler}, steps: [{{query: db, time: 30ms}}, {call}]}}
+"""
+ASYNC = {"preset": "fastapi", "handler": "async def", "call": "{call: up}"}
+SYNC = {"preset": "flask", "handler": "def", "call": "{call: up, blocking: true}"}
+OF_WORKERS = {"worker", "sleep"}
+
+
+def machine(**words: str) -> Machinery:
+    return machinery(loads(SCENARIO.format(**words)))
+
+
+def with_overheads(of: Machinery, overheads: Any) -> Ask:
+    return simulated(of.document | {"server": of.document["server"] | {"overheads": overheads}})
+
+
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [
+        (ASYNC, set(OVERHEADS) - {"worker"}),
+        (SYNC, OF_WORKERS),
+        (SYNC | {"preset": "django"}, OF_WORKERS),
+    ],
+    ids=["fastapi", "flask", "django"],
+)
+def test_the_typical_overheads_are_found_again(words: dict[str, str], names: set[str]) -> None:
+    of = machine(**words)
+    found = fit(of, with_overheads(of, "typical"))
+    assert {value.name for value in found.values} == names
+    for value in found.values:
+        assert value.mean_s == pytest.approx(parse_duration(OVERHEADS[value.name][0]) / 1e9, 1e-3)
+
+
+def test_other_overheads_are_found_too() -> None:
+    of = machine(**ASYNC)
+    given = {"loop_before": "120us", "loop_after": "90us", "timer": "1ms", "pool_hold": "3ms"}
+    found = fit(of, with_overheads(of, given)).overheads()
+    for name in OVERHEADS:
+        if name != "worker":
+            expected = parse_duration(given.get(name, "0s")) / 1e9
+            assert found[name] == pytest.approx(expected, rel=0.01, abs=2e-6)
+
+
+def test_an_interval_holds_what_noise_hides() -> None:
+    """500 fits of one value under noise of 10 %: its 95 % interval has it 475 times or so.
+
+    The bounds are four standard deviations off (false alarm: 1 in 15,000).
+    """
+    chance = np.random.Generator(np.random.Philox(key=5))
+    held = 0
+    for _ in range(500):
+        value = _value("timer", 1e-3 * (1 + 0.1 * chance.standard_normal(5)))
+        held += value.low_s <= 1e-3 <= value.high_s
+    assert 455 <= held <= 495
+
+
+def test_what_is_written_is_what_a_scenario_takes() -> None:
+    of = machine(**ASYNC)
+    text = overheads_yaml(fit(of, with_overheads(of, "typical")), ["of a test"])
+    body = "\n".join(f"    {line}" for line in text.splitlines())
+    plan = loads(f"load: {{requests: 1, at: once}}\nserver:\n  overheads:\n{body}\n"
+                 "routes: {a: {handler: async def, steps: []}}").plan  # fmt: skip
+    assert plan.server.overheads.loop_before_ns == 280_000
+    assert plan.server.overheads.pool_hold_ns == pytest.approx(1_200_000, rel=1e-3)
+    assert "95 %: 280.0us to 280.0us, 4 repeats" in text
+
+
+def test_a_probe_that_failed_is_told() -> None:
+    of = machine(**ASYNC)
+    ask = with_overheads(of, "typical")
+
+    def failing(probe: Probe) -> Answers:
+        answers = ask(probe)
+        outcome = ["http_500"] * len(answers) if probe.purpose == "single" else answers.outcome
+        return Answers(answers.route, answers.sent_s, answers.finish_s, outcome)
+
+    with pytest.raises(ValueError, match="12 of 12 requests of a probe failed, http_500"):
+        fit(of, failing)
