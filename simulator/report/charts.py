@@ -105,7 +105,7 @@ def _short(value: float | None) -> float | None:
 
 
 def _timeline(trace: Trace, summary: Summary) -> Chart | None:
-    if not summary.total.finished:
+    if not summary.total.finished or not summary.run_ns:
         return None
     edges, width, ok, failed = series.completions(trace)
     scale, unit = titles.time_unit(int(edges[-1]))
@@ -121,6 +121,7 @@ def _timeline(trace: Trace, summary: Summary) -> Chart | None:
             "x": (edges[:-1] / scale).tolist(),
             "lines": lines,
             "bars": True,
+            "end": edges[-1] / scale,
             "align": 1,
             "x_label": f"time since the first arrival ({unit})",
             "y_label": f"completions per {format.duration(width)}",
@@ -172,11 +173,13 @@ def _over_time(
         at = labels.index(line.label) if line.label in labels else i
         colour = _LINES[at % len(_LINES)]
         drawn.append(_line(line.label, colour, _stepped(line.at_ns, value, shown).tolist()))
+    averaged = any(line.binned for line in lines) and name == "utilisation"
+    kind = "average" if averaged else "highest value"
     thinned = thinned or any(line.binned for line in lines)
     return Chart(
         name,
         title,
-        "The highest value of each short interval." if thinned else "Every change is drawn.",
+        f"The {kind} of each short interval." if thinned else "Every change is drawn.",
         {
             "x": ((shown - start) / scale).tolist(),
             "lines": drawn,
@@ -225,7 +228,7 @@ def _staircase(trace: Trace, summary: Summary, bottleneck: Bottleneck) -> Chart 
     return Chart(
         "staircase",
         titles.staircase(trace, summary, label, names, window),
-        "Grey: it waits. Colours change from one hold of a slot to the next.",
+        _colours_mean(bars),
         {
             "boxes": boxes,
             "lanes": max(bars.lanes, 1),
@@ -240,6 +243,13 @@ def _staircase(trace: Trace, summary: Summary, bottleneck: Bottleneck) -> Chart 
             "y_label": titles.lane_name(trace, label, bars).replace("\n", " "),
         },
     )
+
+
+def _colours_mean(bars: series.Bars) -> str:
+    changes = "Colours change from one hold of a slot to the next."
+    if bars.by == "slot":
+        return f"White: nobody holds it. {changes}"
+    return f"Grey: it waits. {changes}" if (bars.begin_ns > bars.wait_ns).any() else changes
 
 
 def _ticks(window: series.Window, start: int, scale: int) -> list[tuple[int, str]]:

@@ -15,7 +15,14 @@ from typing import Any
 from simulator.answer import Answer
 from simulator.record import dataclass
 from simulator.report import charts, format
-from simulator.report.terminal import clean, ended_words, load_words, observed, server_words
+from simulator.report.terminal import (
+    clean,
+    ended_words,
+    load_words,
+    observed,
+    server_words,
+    with_override,
+)
 
 SOURCE_LINES_MAX = 2000
 """Lines of the scenario that are shown."""
@@ -68,7 +75,7 @@ def render(
         description=clean(answer.scenario.description),
         facts=[server_words(plan, answer.scenario.server_preset), load_words(plan), f"seed {seed}"],
         verdict=_verdict(answer, command),
-        failed=not answer.passed or answer.trace.ended == "deadlock",
+        failed=_bad(answer),
         ended=ended_words(summary),
         thresholds=[
             {"ok": result.ok, "text": result.text, "observed": observed(result)}
@@ -129,13 +136,23 @@ def _table(table: Table, caption: str) -> Any:
     ).format(title, head, rows)
 
 
+def _bad(answer: Answer) -> bool:
+    """Whether the verdict is a bad one: by the thresholds, else where more than 1 % failed."""
+    total = answer.summary.total
+    failing = not answer.thresholds and total.errors * 100 > total.requests
+    return failing or not answer.passed or answer.trace.ended == "deadlock"
+
+
 def _verdict(answer: Answer, command: str) -> dict[str, Any]:
     found = answer.bottleneck
+    following = command
+    for override in filter(None, (found.override, found.override_with)):
+        following = with_override(following, override)
     return {
         "sentence": clean(found.sentence),
         "insight": clean(found.insight),
         "details": [clean(detail) for detail in found.details],
-        "next": f"{command} {found.override}" if found.override else "",
+        "next": clean(following) if found.override else "",
     }
 
 

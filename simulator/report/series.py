@@ -101,7 +101,8 @@ def window(trace: Trace, label: str) -> Window:
     place = (visits.granted_ns - start) // width
     waited = np.bincount(place, weights=(visits.granted_ns - visits.queued_ns).astype(np.float64))
     busiest = int((waited if waited.any() else np.bincount(place)).argmax())
-    return Window(start + busiest * width, start + (busiest + 1) * width, False)
+    begin = start + busiest * width
+    return Window(begin, min(begin + width, start + span), False)
 
 
 def slot_bars(trace: Trace, label: str, shown: Window) -> Bars:
@@ -289,7 +290,8 @@ def _peak_line(label: str, at: IntArray, value: np.ndarray) -> Line:
     first = np.searchsorted(at, edges[:-1], side="left")
     inside = np.maximum.reduceat(value, np.minimum(first, len(value) - 1))
     carried = value[np.maximum(first - 1, 0)]
-    return Line(label, edges[:-1], np.maximum(inside, carried), peak, True)
+    highest = np.append(np.maximum(inside, carried), value[-1])
+    return Line(label, edges, highest, peak, True)
 
 
 def _mean_line(label: str, at: IntArray, value: np.ndarray) -> Line:
@@ -299,7 +301,7 @@ def _mean_line(label: str, at: IntArray, value: np.ndarray) -> Line:
     edges = _edges(at)
     area = np.concatenate([[0.0], np.cumsum(value[:-1] * np.diff(at))])
     mean = np.diff(np.interp(edges, at, area)) / np.diff(edges)
-    return Line(label, edges[:-1], mean, float(mean.max()), True)
+    return Line(label, edges, np.append(mean, value[-1]), float(mean.max()), True)
 
 
 def _edges(at: IntArray) -> IntArray:

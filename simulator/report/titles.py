@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from simulator.analysis.limits import is_burst
 from simulator.analysis.summary import Group, Summary
 from simulator.report import format, series
@@ -73,8 +75,20 @@ def utilisation(summary: Summary, lines: Sequence[series.Line]) -> str:
     """Of how much of each resource is held: the busiest."""
     busy = {row.label: row.busy for row in summary.resources if row.busy is not None}
     busiest = max(lines, key=lambda line: busy.get(line.label) or 0)
-    title = f"{clean(busiest.label)}: {format.percent(busy.get(busiest.label, 0))} busy"
+    works = format.percent(busy.get(busiest.label, 0))
+    title = f"{clean(busiest.label)}: {works} busy"
+    if busiest.label.startswith("accelerator ") and format.percent(_average(busiest)) != works:
+        # A device works as hard with one slot held as with all.
+        held = format.percent(_average(busiest))
+        title = f"{clean(busiest.label)}: works for {works} of the run, {held} of its slots held"
     return f"{title}, the most of all resources" if len(lines) > 1 else title
+
+
+def _average(line: series.Line) -> float:
+    """Over time, from its first change to its last."""
+    spans = np.diff(line.at_ns)
+    total = int(spans.sum())
+    return float((line.value[:-1] * spans).sum()) / total if total else 0.0
 
 
 def staircase(

@@ -134,3 +134,41 @@ def test_one_scenario_and_a_place_to_write(sim: Sim, tmp_path: Path) -> None:
 def test_the_assets_are_in_the_package() -> None:
     listed = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     assert '"simulator.report" = ["assets/*"]' in listed
+
+
+FAILING = """\
+name: failing
+load: {requests: 100, at: once}
+pools: {db: {size: 1, acquire_timeout: 2s}}
+routes: {read: {handler: async def, steps: [{query: db, time: 1s}]}}
+"""
+
+
+def test_many_failures_make_a_bad_verdict_unless_the_thresholds_allow_them(
+    sim: Sim, tmp_path: Path
+) -> None:
+    path = tmp_path / "failing.yaml"
+    path.write_text(FAILING)
+    assert 'class="verdict bad"' in report(sim, tmp_path, path)
+    allowed = "thresholds={errors: ['rate<99%']}"
+    assert 'class="verdict good"' in report(sim, tmp_path, path, allowed)
+    assert 'class="verdict good"' in report(sim, tmp_path, path, "pools.db.size=100")
+
+
+def test_what_is_tried_next_can_be_pasted_into_a_shell(sim: Sim, tmp_path: Path) -> None:
+    text = report(sim, tmp_path, "configs/thread-pool-deadlock.yaml")
+    assert "&#39;routes.get_user.handler=async def&#39;</code>" in text
+
+
+def test_a_run_without_length_has_no_empty_sections(sim: Sim, tmp_path: Path) -> None:
+    text = report(sim, tmp_path, "configs/pool-times-workers.yaml")
+    assert 'id="verdict"' in text and 'class="verdict bad"' in text
+    assert not [
+        name for name in ("timeline", "time", "resources") if f'<section id="{name}"' in text
+    ]
+
+
+def test_the_last_bar_has_room(sim: Sim, tmp_path: Path) -> None:
+    data = json.loads(parsed(report(sim, tmp_path, "configs/1000req.yaml")).scripts[0])
+    timeline = data["timeline"]
+    assert (timeline["x"][-1], timeline["end"]) == (98, 100)

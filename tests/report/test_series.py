@@ -124,7 +124,9 @@ def test_a_binned_queue_keeps_its_peak_and_a_binned_use_its_mean() -> None:
     assert (queue.binned, queue.peak, queue.value.max()) == (True, 2, 2)
     _, used = series.utilisation_lines(trace)
     assert used.binned
-    assert used.value.mean() == pytest.approx(0.5, abs=0.001)
+    assert used.at_ns[-1] == trace.visits.released_ns[-1] and used.value[-1] == 0
+    assert queue.value[-1] == 0
+    assert used.value[:-1].mean() == pytest.approx(0.5, abs=0.001)
 
 
 def test_ranks_are_thinned_but_the_tail_is_kept() -> None:

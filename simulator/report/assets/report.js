@@ -13,7 +13,7 @@
   }
 
   function curve(place, chart) {
-    const series = [{ label: chart.x_label, value: (u, v) => (v == null ? "–" : x_text(chart, v)) }];
+    const series = [{ label: chart.x_label, value: (u, v) => (v == null ? "" : x_text(chart, v)) }];
     chart.lines.forEach(line => series.push({
       label: line.label,
       stroke: line.colour,
@@ -21,10 +21,13 @@
       width: 2,
       points: { show: false },
       paths: chart.bars ? uPlot.paths.bars({ size: [0.9], align: 1 }) : uPlot.paths.stepped({ align: chart.align }),
-      value: (u, v) => number(v) + chart.unit,
+      // Nothing until a point is shown, which is never in print.
+      value: (u, v, i, at) => (at == null ? "" : v == null ? "–" : number(v) + chart.unit),
     }));
     const scales = { x: { time: false }, y: { range: (u, low, high) => [0, (high || 1) * 1.08] } };
     const x_axis = { label: chart.x_label, stroke: "#222", grid: { stroke: "#E4E4E4" } };
+    // The last bar stands on its bin, too, which ends beyond the last point.
+    if (chart.bars) scales.x.range = (u, low, high) => [low, high === chart.x[chart.x.length - 1] ? chart.end : high];
     if (chart.percentiles) {
       scales.x.distr = 3;
       scales.x.range = (u, low, high) => [1, Math.max(high, 2)];
@@ -50,7 +53,7 @@
     const canvas = document.createElement("canvas"), tip = document.createElement("div");
     tip.className = "tip";
     place.append(canvas, tip);
-    const left = 70, bottom = 40, top = 8, height = Math.min(480, 220 + chart.lanes * 4);
+    const left = 70, right = 26, bottom = 40, top = 8, height = Math.min(480, 220 + chart.lanes * 4);
     function draw() {
       const wide = width(place), ratio = window.devicePixelRatio || 1;
       canvas.style.width = wide + "px"; canvas.style.height = height + "px";
@@ -58,7 +61,7 @@
       const c = canvas.getContext("2d");
       c.scale(ratio, ratio);
       c.fillStyle = "#fff"; c.fillRect(0, 0, wide, height);
-      const across = (wide - left - 12) / chart.span, down = (height - top - bottom) / chart.lanes;
+      const across = (wide - left - right) / chart.span, down = (height - top - bottom) / chart.lanes;
       for (const [first, last, begin, end, colour] of chart.boxes) {
         c.fillStyle = colour < 0 ? GREY : chart.colours[colour];
         const gap = down > 3 ? 0.5 : 0;
@@ -73,8 +76,8 @@
       }
       c.fillText(chart.x_label, left + (wide - left) / 2, height - 5);
       c.textAlign = "right";
-      for (let i = 0; i <= 4; i++) {
-        const lane = Math.min(Math.round(i * chart.lanes / 4), chart.lanes - 1);
+      const step = Math.max(Math.ceil(chart.lanes / 5), 1);
+      for (let lane = 0; lane < chart.lanes; lane += step) {
         c.fillText(String(lane), left - 6, top + lane * down + Math.min(down, 12));
       }
       c.save(); c.translate(12, height / 2); c.rotate(-Math.PI / 2); c.textAlign = "center";
@@ -82,7 +85,7 @@
     }
     canvas.addEventListener("mousemove", event => {
       const box = canvas.getBoundingClientRect(), wide = width(place);
-      const at = (event.clientX - box.left - left) / (wide - left - 12) * chart.span;
+      const at = (event.clientX - box.left - left) / (wide - left - right) * chart.span;
       const lane = Math.floor((event.clientY - box.top - top) / ((height - top - bottom) / chart.lanes));
       const hit = chart.boxes.find(b => b[0] <= lane && lane <= b[1] && b[2] <= at && at < b[3]);
       tip.style.display = hit ? "block" : "none";
