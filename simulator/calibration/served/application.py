@@ -22,7 +22,7 @@ from simulator.calibration.served.process import Process, switch_interval, versi
 from simulator.calibration.served.streams import Chunks, blocking_chunks, chunks, split
 from simulator.calibration.served.task import TIMES, Task, from_asgi
 from simulator.calibration.served.written import address
-from simulator.plan import Route
+from simulator.plan import Route, Stream
 
 SERVER_SENT = "text/event-stream"
 
@@ -90,7 +90,9 @@ def _add(app: FastAPI, process: Process, route: Route) -> None:
         code = OnLoop(process, route)
         after = code.steps(route.after) if route.after else None
         sends = chunks(code, tail) if tail else None
-        handler = _async_def(code, head, sends, after)
+        # What can fail before the first chunk is waited for: its failure is an answer.
+        primed = bool(tail) and not isinstance(tail[0], Stream)
+        handler = _async_def(code, head, sends, after, primed=primed)
         if sends is not None:
             app.add_api_websocket_route(path, _socket(code, head, sends))
     else:
@@ -100,7 +102,12 @@ def _add(app: FastAPI, process: Process, route: Route) -> None:
 
 
 def _async_def(
-    code: OnLoop, head: Any, sends: Chunks | None, after: Callable[[Task], Awaitable[None]] | None
+    code: OnLoop,
+    head: Any,
+    sends: Chunks | None,
+    after: Callable[[Task], Awaitable[None]] | None,
+    *,
+    primed: bool,
 ) -> Handler:
     run = code.steps(head)
 
@@ -120,14 +127,26 @@ def _async_def(
         background = None if after is None else BackgroundTask(later, task)
         if sends is None:
             return _answer(task, None, hop=False, background=background)
+        out = sends(task)
+        if primed:
+            try:
+                out = _after_first(await anext(out, b""), out)
+            except Failed as failure:
+                return _answer(task, failure, hop=False, background=None)
         return StreamingResponse(
-            sends(task),
+            out,
             headers={TIMES: task.marks.header(False)},
             media_type=SERVER_SENT,
             background=background,
         )
 
     return handler
+
+
+async def _after_first(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for chunk in rest:
+        yield chunk
 
 
 def _socket(code: OnLoop, head: Any, sends: Chunks) -> Handler:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from simulator.calibration.served.failures import NotServable, NotStarted, ServeError
+from simulator.calibration.served.installed import check_installed
 from simulator.calibration.served.postgres import limits, shown
 from simulator.calibration.served.refusals import refusals
 from simulator.calibration.served.spec import Clock
@@ -101,6 +102,7 @@ def serve(
     reasons = refusals(scenario, database=database)
     if reasons:
         raise NotServable(reasons)
+    check_installed(scenario, database)
     if database not in ("embedded", "none"):
         check_dsn(scenario, database, allow_remote=allow_remote)
     ask = {

@@ -54,6 +54,7 @@ class Supervisor:
         self.tables: tuple[tuple[str, int], ...] = ()
         self.children: dict[str, subprocess.Popen[bytes]] = {}
         self.database = "none"
+        self.owner = os.getppid()  # a fork of its may hold our standard input open, too
         self.environment: dict[str, str] = {}
 
     def start(self) -> dict[str, Any]:
@@ -133,7 +134,7 @@ class Supervisor:
         ServeError
             If a part of the service dies.
         """
-        while not _is_over(0.2):
+        while not _is_over(0.2) and os.getppid() == self.owner:
             self._check()
 
     def stop(self) -> None:
@@ -233,6 +234,8 @@ def main() -> None:
         pass
     except ServeError as error:
         say("error", text=str(error), started=not isinstance(error, NotStarted))
+    except OSError as error:
+        say("error", text=f"{error.filename or 'the service'}: {error.strerror}", started=True)
     finally:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
