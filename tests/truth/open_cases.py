@@ -24,10 +24,9 @@ OPEN = {
 """Asserted cases that fail. A test shows that each of them really does."""
 
 _CPU = "CPU speed drifts by 30 % within seconds: its costs are those of another minute"
-_AT_FOUR = (
-    "k = 1 agrees; at k = 4 the tail is too short (uvloop, 100 ms: mean 50, p90 84 ms; a plain "
-    "simulation of take_gil gives 62 and 110, the runs 56 and 124): not explained. asyncio also "
-    "wins back some of its releases before the woken waiter gets there"
+_GIL = (
+    "means within 20 %: how often a loop loses the GIL follows from how long a woken thread "
+    "takes (`gil: {{wake}}`, 12 us; these runs fit 10), which differs from minute to minute{}"
 )
 
 REPORTED = {
@@ -46,7 +45,13 @@ REPORTED = {
     "c06_norm/burn_async": _CPU,
     "c06_norm/burn_def": "switching between threads costs 5 to 10 % more CPU at 20 ms, 16 to 42 % "
     "at 2 ms; completions are spread more (their median at .9 of the makespan, here at 1)",
-    "c06_switchinterval": _AT_FOUR,
+    "c06_switchinterval/swi0.005_k4": _GIL.format(
+        ". Runs of this configuration differ twofold: medians of 39 to 91 ms here, 41 to 46 in c15"
+    ),
+    "c06_switchinterval/swi0.0005": _GIL.format(
+        "; a hand-over takes some 30 us, which counts beside an interval of 500"
+    ),
+    "c06_switchinterval": _GIL.format(""),
     "c07_connect_burst": "the loop, asyncpg's own CPU and the load generator share the two cores "
     "with the forks (here each has them alone); while it connects, a client is busy too: 4 to "
     "4.8 ms a connection, here 2.7",
@@ -62,7 +67,7 @@ REPORTED = {
     "c09_httpx": "between connecting and sending a call goes through several turns of the loop, "
     "here through one: more of 100 calls end late, the last at the same time",
     "c11": _WORKER,
-    "c15_loop_under_gil": _AT_FOUR,
+    "c15_loop_under_gil": _GIL.format(""),
 }
 """By the start of the run's name: what CPU- and GIL-bound runs have that the model has not."""
 
