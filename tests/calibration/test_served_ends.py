@@ -6,10 +6,12 @@ import importlib.util
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -172,6 +174,27 @@ def test_a_dsn_that_can_not_be_used(dsn: str, message: str) -> None:
     said = failure(SMALL, database=dsn)
     assert message in said
     assert "secret" not in said
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root runs PostgreSQL as somebody else")
+def test_a_postgresql_in_a_folder_that_only_root_may_read(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:  # fmt: skip
+    package = postgres.binaries().parents[1]
+    for name in (package.name, f"{package.name}.libs"):
+        shutil.copytree(package.parent / name, tmp_path / "site" / name, symlinks=True)
+    (tmp_path / "site").chmod(0o700)
+    inner = postgres.binaries().relative_to(package.parent)
+    monkeypatch.setattr(postgres, "binaries", lambda: tmp_path / "site" / inner)
+    folder = Path(tempfile.mkdtemp(prefix="sim-test-"))
+    folder.chmod(0o711)
+    database = postgres.Embedded(folder / "postgresql", postgres.Wanted(8, 3, 1000, ()))
+    try:
+        assert database.start().startswith("PostgreSQL ")
+    finally:
+        database.stop()
+        shutil.rmtree(folder)
+    assert gone([database.pid]) == []
 
 
 def test_without_a_postgresql(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -205,7 +206,8 @@ def test_gthreads_threads_share_a_pool_of_their_process() -> None:
 
 
 def test_workers_and_instances() -> None:
-    overrides = ["server={workers: 2, instances: 2}", "routes.block.handler=async def"]
+    server = "{workers: 2, instances: 2, loop: asyncio, threads: 7, switch_interval: 2ms}"
+    overrides = [f"server={server}", "routes.block.handler=async def"]
     with serve(loads(WSGI, overrides), database="none") as running:
         assert running.database == "none"
         answers = ask_many(running, "/block", 8)
@@ -213,4 +215,6 @@ def test_workers_and_instances() -> None:
         assert len(first | second) == 4
         assert {answer.outcome for answer in answers} == {"ok"}
         assert makespan_s(answers) < 0.38
+        told = json.loads(ask(running, "/-/ready").body)
+        assert (told["loop"], told["threads"], told["switch_interval_s"]) == ("asyncio", 7, 0.002)
         assert 0.09 < makespan_s(ask_many(running, "/predict", 8)) < 0.35  # shared by all

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -42,7 +43,11 @@ def create() -> FastAPI:
 
     @app.get("/-/ready")
     async def ready() -> dict[str, Any]:
-        return told
+        return told | {
+            "loop": type(asyncio.get_running_loop()).__module__.partition(".")[0],
+            "threads": anyio.to_thread.current_default_thread_limiter().total_tokens,
+            "switch_interval_s": sys.getswitchinterval(),
+        }
 
     @app.websocket("/-/sockets")
     async def listener(socket: WebSocket) -> None:
