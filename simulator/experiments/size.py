@@ -85,9 +85,9 @@ class _Runs:
         self._progress = progress
 
     def values(self, point: Point) -> tuple[str, ...]:
-        """The values of a point; of a load the least is the most generous."""
+        """The values of a point; of load and work the least is the most generous."""
         axes = self.asked.axes
-        if self.asked.of_load:
+        if self.asked.harder:
             return (axes[0].values[len(axes[0].values) - 1 - point[0]],)
         return tuple(axis.values[i] for axis, i in zip(axes, point, strict=True))
 
@@ -272,7 +272,7 @@ def _rank(asked: Question) -> IntArray:
     cost = np.zeros(tuple(len(axis.values) for axis in axes))
     for i, (axis, price) in enumerate(zip(axes, asked.prices, strict=True)):
         steps = np.arange(len(axis.values), dtype=np.float64)
-        at = None if asked.of_load else positions(axis.values)
+        at = None if asked.harder else positions(axis.values)
         along = steps if at is None else np.asarray(at)
         cost += (float(price) * along).reshape([-1 if j == i else 1 for j in range(len(axes))])
     rank = np.empty(cost.size, dtype=np.int64)

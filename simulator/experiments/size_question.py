@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from fractions import Fraction
 
 from simulator.experiments.axes import Axis, AxisError, parse, points, positions
 from simulator.experiments.constraints import Constraint
-from simulator.experiments.finding import LOAD_KEY
+from simulator.experiments.direction import Harder, harder
 from simulator.experiments.sweep import read
 from simulator.record import dataclass
+from simulator.scenario import Scenario, ScenarioError, loads
 from simulator.thresholds import AGGREGATES
 
 _GOAL = re.compile(rf"\s*((?:{'|'.join(AGGREGATES)})\b\s*(?:\{{[^{{}}]*\}})?)\s*:?\s*(.*)")
@@ -31,11 +33,7 @@ class Question:
     prices: tuple[Fraction, ...]  # of one more of each key
     seed: int | None
     number: int = 1  # replications of each trial, or AUTO
-
-    @property
-    def of_load(self) -> bool:
-        """Whether the one key is how much load comes: then the highest value is wanted."""
-        return len(self.axes) == 1 and bool(LOAD_KEY.search(self.axes[0].key))
+    harder: Harder = ""  # of what the one key is more: then the highest value is wanted
 
     def overrides(self, values: Sequence[str]) -> list[str]:
         """What stands after the file to run one trial alone."""
@@ -77,12 +75,15 @@ def question(
         If values, limits or prices are malformed, or there is nothing to search.
     """
     given = [parse(argument) for argument in arguments]
+    fixed = tuple(f"{axis.key}={axis.values[0]}" for axis in given if len(axis.values) == 1)
+    text = read(file)
     axes = _searched(given)
+    more = _harder(axes, file, text, fixed)
     keys = [axis.key for axis in axes]
     priced = _prices(prices, keys)
     return Question(
         path=file,
-        text=read(file),
+        text=text,
         words=(
             *arguments,
             *(word for goal in slo for word in ("--slo", goal)),
@@ -92,12 +93,13 @@ def question(
             *(("--seed", str(seed)) if seed is not None else ()),
         ),
         axes=tuple(_from_least(axis) for axis in axes),
-        fixed=tuple(f"{axis.key}={axis.values[0]}" for axis in given if len(axis.values) == 1),
+        fixed=fixed,
         goals=tuple(_goal(text) for text in slo),
         constraints=tuple(Constraint.parse(text) for text in limits),
         prices=tuple(priced.get(key, Fraction(1)) for key in keys),
         seed=seed,
         number=number,
+        harder=more,
     )
 
 
@@ -108,11 +110,29 @@ def _searched(given: Sequence[Axis]) -> tuple[Axis, ...]:
         raise AxisError("nothing to search, expected KEY=LO..HI such as pools.db.size=1..100")
     if len({axis.key for axis in given}) < len(given):
         raise AxisError("a key is given twice, expected each key once")
-    load = next((axis.key for axis in axes if LOAD_KEY.search(axis.key)), None)
-    if load is not None and len(axes) > 1:
-        raise AxisError(f"{load} is a load, expected it alone: the highest is searched")
     points(axes)
     return axes
+
+
+def _harder(axes: Sequence[Axis], file: str, text: str, fixed: Sequence[str]) -> Harder:
+    """Whether the key is more load or more work, which has to be searched alone."""
+    for axis in axes:
+        more = harder(axis.key, _valid(axis, file, text, fixed))
+        if more and positions(axis.values) is not None:
+            if len(axes) > 1:
+                raise AxisError(f"{axis.key} is {more}, expected it alone: the most is searched")
+            return more
+    return ""
+
+
+def _valid(axis: Axis, file: str, text: str, fixed: Sequence[str]) -> list[Scenario]:
+    """The scenario with some of the values, as far as it is valid; what is wrong is told later."""
+    found = []
+    if axis.key.startswith("vars."):
+        for value in dict.fromkeys((*axis.values[:2], *axis.values[-2:])):
+            with suppress(ScenarioError):
+                found.append(loads(text, (*fixed, f"{axis.key}={value}"), path=file))
+    return found
 
 
 def _goal(text: str) -> tuple[str, str]:

@@ -50,7 +50,7 @@ def answer(found: Found) -> str:
         return f"no value keeps {_all_goals(found)}: {_nearest(found)}"
     words = f"{_where(found, found.best)} is the {_superlative(found)} that keeps them"
     if found.proof is None:
-        limit = found.question.axes[0].values[-1 if found.question.of_load else 0]
+        limit = found.question.axes[0].values[-1 if found.question.harder else 0]
         if len(found.question.axes) == 1 and found.best.values[0] == limit:
             return f"{words}, and the end of the range: there may be better ones beyond."
         return f"{words}."
@@ -136,14 +136,15 @@ def _cells(found: Found, trial: Trial) -> list[str]:
         return values
     total = measured.total
     cells = [*values, format.mean_count(total.ok), format.mean_count(total.errors)]
-    cells += [_seen(result) for result in measured.thresholds]
+    cells += [_seen(result, short=True) for result in measured.thresholds]
     unsure = "?" if _undecided(trial) else ""
     return [*cells, ("✓" if trial.passed else "✗") + unsure, clean(measured.limited_by)]
 
 
-def _seen(result: ThresholdResult) -> str:
-    """What was observed, and how sure that is."""
-    return f"{observed(result)} {margin(result)}".rstrip()
+def _seen(result: ThresholdResult, *, short: bool = False) -> str:
+    """What was observed, and how sure that is; in short ±? where nobody knows."""
+    sure = margin(result)
+    return f"{observed(result)} {'±?' if short and sure.startswith('(') else sure}".rstrip()
 
 
 def _undecided(trial: Trial) -> bool:
@@ -168,7 +169,7 @@ def _superlative(found: Found) -> str:
 
 
 def _best_word(found: Found) -> str:
-    if found.question.of_load:
+    if found.question.harder:
         return "highest"
     if len(found.question.axes) > 1:
         return "cheapest"
@@ -191,7 +192,8 @@ def _why_not(trial: Trial) -> str:
     words = [f"{_goal_word(r.threshold)} is {_seen(r)}" for r in missed]
     if trial.measured.trust.not_stable:
         words.append(f"not stable, {trial.measured.trust.not_stable}")
-    return ", ".join(words) or "the run has no end"
+    deadlock = trial.measured.ended == "deadlock"
+    return ", ".join(words) or ("the run deadlocks" if deadlock else "the run has no end")
 
 
 def _missed(measured: Measured) -> list[ThresholdResult]:
