@@ -11,7 +11,9 @@ import importlib
 import inspect
 import os
 import sys
+import unicodedata
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
 from simulator.record import dataclass
@@ -29,6 +31,7 @@ class Endpoint:
     path: str  # "GET /user"
     on_loop: bool  # async def
     socket: bool  # a WebSocket
+    validated: bool  # its response has a model
     dependencies: tuple[tuple[str, bool], ...]  # in their order; True: async, on the loop
 
 
@@ -53,7 +56,8 @@ def _imported(target: str) -> Any:
         raise AppError(f"'{target}' is not MODULE:APP, expected such as main:app")
     sys.path.insert(0, os.getcwd())
     try:
-        module = importlib.import_module(module_name)
+        with _no_results():
+            module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         missing = error.name or module_name
         if missing == module_name.partition(".")[0]:
@@ -61,6 +65,11 @@ def _imported(target: str) -> Any:
                 f"no module called '{missing}' from here, expected one of this folder"
             ) from error
         raise AppError(f"{module_name} needs '{missing}', which is not installed here") from error
+    except SystemExit as error:
+        raise AppError(
+            f"importing {module_name} ends the program (exit {error.code}), "
+            "expected that below: if __name__ == '__main__':"
+        ) from error
     except Exception as error:
         raise AppError(
             f"importing {module_name} failed: {type(error).__name__}: {error}"
@@ -77,20 +86,39 @@ def _imported(target: str) -> Any:
     return app
 
 
-def endpoints(app: Any) -> Iterator[Endpoint]:
-    """The routes of an app, in their order; not those of its documentation."""
+@contextmanager
+def _no_results() -> Iterator[None]:
+    """What an app prints while it is imported goes to stderr: stdout is the scenario's."""
+    sys.stdout.flush()
+    with redirect_stdout(sys.stderr):
+        yield
+
+
+def endpoints(app: Any, prefix: str = "") -> Iterator[Endpoint]:
+    """The routes of an app, in their order, and of apps mounted on it; not its documentation."""
     for route in _every(app.routes):
+        mounted = getattr(getattr(route, "original_route", route), "app", None)
+        if hasattr(mounted, "openapi"):
+            yield from endpoints(mounted, prefix + route.path)
+            continue
         dependant = getattr(route, "dependant", None)
         if dependant is None:
-            continue  # /docs, mounts, static files
+            continue  # /docs, static files
         methods = sorted(getattr(route, "methods", None) or ())
         yield Endpoint(
-            name=route.name if route.name.isidentifier() else "route",
-            path=f"{methods[0] if methods else 'GET'} {route.path}",
+            name=_plain(route.name),
+            path=f"{methods[0] if methods else 'GET'} {prefix}{route.path}",
             on_loop=_is_async(route.endpoint),
             socket=not methods,
+            validated=bool(methods and getattr(route, "response_field", None)),
             dependencies=tuple((_name(c), _is_async(c)) for c in _dependencies(dependant)),
         )
+
+
+def _plain(name: str) -> str:
+    """A name that the language takes: a function may be called naïve, a route naive."""
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    return plain if plain.isidentifier() else "route"
 
 
 def _every(routes: Any) -> Any:
@@ -169,6 +197,8 @@ def _steps(endpoint: Endpoint) -> Iterator[str]:
     else:
         yield "      - {block: 10ms}                 # what its thread waits for"
     yield "      - {cpu: 500us}                  # what it computes"
+    if endpoint.validated and not endpoint.on_loop:
+        yield "      - {cpu: 50us}                   # its response is validated: one hop more"
 
 
 def _quoted(text: str) -> str:

@@ -124,11 +124,58 @@ def test_the_small_app_of_the_project() -> None:
         ("broken:app", "importing broken failed: ZeroDivisionError: division by zero"),
         ("needy:app", "needy needs 'a_library_that_is_not_there', which is not installed here"),
         ("empty:app", "has no routes of its own"),
+        ("leaving:app", r"importing leaving ends the program \(exit 3\)"),
     ],
 )
 def test_an_app_that_cant_be_read(shop: Path, target: str, message: str) -> None:
     (shop / "broken.py").write_text("1 / 0")
     (shop / "needy.py").write_text("import a_library_that_is_not_there")
+    (shop / "leaving.py").write_text("import sys\nsys.exit(3)")
     (shop / "empty.py").write_text("from fastapi import FastAPI\napp = FastAPI()")
     with pytest.raises(AppError, match=message):
         from_app(target)
+
+
+MOUNTED = """\
+import os
+from fastapi import FastAPI
+
+print("loud while it is imported")
+app, admin, deep = FastAPI(), FastAPI(), FastAPI()
+
+
+@app.get("/naïve")
+def naïve() -> dict[str, int]:
+    return {}
+
+
+@admin.get("/users")
+async def users():
+    return []
+
+
+@deep.get("/er")
+async def deeper():
+    return []
+
+
+admin.mount("/deep", deep)
+app.mount("/admin", admin)
+"""
+
+
+def test_mounted_apps_and_what_is_printed_on_import(
+    sim: Sim, shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (shop / "mounted_app.py").write_text(MOUNTED)
+    monkeypatch.delitem(sys.modules, "mounted_app", raising=False)
+    shown = sim_in(sim, shop, monkeypatch, "init", "--from-app", "mounted_app:app")
+    assert shown.code == 0 and "loud" not in shown.out and "loud" in shown.err
+    routes = loads(shown.out).document["routes"]
+    assert {name: route["path"] for name, route in routes.items()} == {
+        "naive": "GET /naïve",
+        "users": "GET /admin/users",
+        "deeper": "GET /admin/deep/er",
+    }
+    # Its response has a model, which a thread of its own validates.
+    assert [next(iter(step)) for step in routes["naive"]["steps"]] == ["block", "cpu", "cpu"]
