@@ -51,6 +51,9 @@ EngineName = Annotated[
     str, typer.Option("--engine", metavar="auto|simpy|compiled", help="All give one answer.")
 ]
 Budget = Annotated[str | None, typer.Option(help="Such as 'requests<=20k,rate<=2000/s,time<=2m'.")]
+Number = Annotated[
+    str, typer.Option("-n", metavar="N|auto", help="Replications; auto: as many as it takes.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="All numbers as JSON.")]
 
 
@@ -74,10 +77,7 @@ def begin(
 @app.command()
 def run(
     arguments: Arguments,
-    number: Annotated[
-        str,
-        typer.Option("-n", metavar="N|auto", help="Independent runs; auto: as many as it takes."),
-    ] = "1",
+    number: Number = "1",
     jobs: Jobs = None,
     seed: Seed = None,
     as_json: AsJson = False,
@@ -133,6 +133,15 @@ def run(
     console.leave(max(codes))
 
 
+Metric = Annotated[str | None, typer.Option(help="What is found and drawn, such as latency.p99.")]
+Table = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Write the table; - is the output.")
+]
+Curve = Annotated[
+    Path | None, typer.Option(metavar="FILE.svg|png|pdf", help="Write a curve or heat map.")
+]
+
+
 @app.command()
 def sweep(
     arguments: Annotated[
@@ -146,22 +155,58 @@ def sweep(
     zipped: Annotated[
         bool, typer.Option("--zip", help="First with first, second with second.")
     ] = False,
+    number: Number = "1",
     jobs: Jobs = None,
+    cluster: Annotated[
+        str | None, typer.Option(metavar="tcp://HOST:PORT", help="Run on a Dask cluster.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", metavar="FILE", help="Keep each point as soon as it is done."),
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the file of -o.")] = False,
+    shard: Annotated[
+        str | None, typer.Option(metavar="I/N", help="Only the I-th of N parts; see sim merge.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="List the points and run nothing.")
+    ] = False,
     seed: Seed = None,
-    metric: Annotated[
-        str | None, typer.Option(help="What is found and drawn, such as latency.p99.")
-    ] = None,
+    metric: Metric = None,
     as_json: AsJson = False,
-    csv: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the table; - is the output.")
-    ] = None,
-    plot: Annotated[
-        Path | None, typer.Option(metavar="FILE.svg|png|pdf", help="Write a curve or heat map.")
-    ] = None,
+    csv: Table = None,
+    plot: Curve = None,
 ) -> None:
-    """Run every combination of values with the same seed: a table and a picture."""
-    question, chosen = sweeping.asked(arguments, zipped=zipped, seed=seed, metric=metric, plot=plot)
-    result = sweeping.swept(question, jobs)
+    """Run every combination of values with the same draws: a table and a picture."""
+    question, chosen = sweeping.asked(
+        arguments, zipped=zipped, seed=seed, number=number, metric=metric, plot=plot
+    )
+    part = sweeping.shard_of(shard, out, resume)
+    if dry_run:
+        console.leave(sweeping.dry_run(question, part))
+    result = sweeping.swept(
+        question, jobs=jobs, cluster=cluster, shard=part, out=out, resume=resume
+    )
+    sweeping.print_sweep(result, chosen, as_json=as_json, csv=csv)
+    sweeping.write_sweep(result, chosen, csv=csv, plot=plot)
+    console.leave(sweeping.exit_code(result))
+
+
+@app.command()
+def merge(
+    files: Annotated[list[Path], typer.Argument(help="What sim sweep --shard wrote with -o.")],
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", metavar="FILE", help="Write all points there.")
+    ] = None,
+    metric: Metric = None,
+    as_json: AsJson = False,
+    csv: Table = None,
+    plot: Curve = None,
+) -> None:
+    """Put the parts of a sweep together: the same table as of the whole."""
+    result = sweeping.merged(files, out)
+    chosen = sweeping.metric_of(result, metric)
+    sweeping.refuse_plot(plot, result.sweep)
     sweeping.print_sweep(result, chosen, as_json=as_json, csv=csv)
     sweeping.write_sweep(result, chosen, csv=csv, plot=plot)
     console.leave(sweeping.exit_code(result))
@@ -177,10 +222,7 @@ def compare(
             "scenario, which is compared with itself with the overrides.",
         ),
     ],
-    number: Annotated[
-        str,
-        typer.Option("-n", metavar="N|auto", help="Pairs of runs; auto: as many as it takes."),
-    ] = "1",
+    number: Number = "1",
     jobs: Jobs = None,
     fail_if: Annotated[
         list[str] | None,
@@ -224,9 +266,7 @@ def size(
         list[str] | None,
         typer.Option(metavar="KEY=PRICE", help="Of one more, where several keys are searched."),
     ] = None,
-    number: Annotated[
-        str, typer.Option("-n", metavar="N|auto", help="Replications of each trial.")
-    ] = "1",
+    number: Number = "1",
     jobs: Jobs = None,
     seed: Seed = None,
     as_json: AsJson = False,

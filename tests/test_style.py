@@ -79,6 +79,7 @@ INVITED: dict[str, tuple[str, ...]] = {
     "simulator.scenario": ("ruamel", "numpy"),
     "simulator.report": ("numpy", "matplotlib"),
     "simulator.analysis": ("numpy", "scipy"),
+    "simulator.experiments": ("numpy", "distributed"),
     "simulator.commands": ("typer",),
     "simulator.calibration.generator": ("numpy", "httptools"),
     "simulator.calibration": ("numpy", "fastapi"),

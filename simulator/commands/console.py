@@ -108,6 +108,23 @@ def runs_progress(noun: str) -> Callable[[int, int], None]:
     return said
 
 
+def points_progress() -> Callable[[int, int, float], None]:
+    """How far a long sweep is: points that are done, their number, the share of runs done."""
+    if not sys.stderr.isatty():
+        return lambda done, of, share: None
+    began = time.monotonic()
+
+    def said(done: int, of: int, share: float) -> None:
+        elapsed = time.monotonic() - began
+        if elapsed > PROGRESS_AFTER_S:
+            left = elapsed / max(share, 1e-9) * (1 - share)
+            rest = f", about {left:.0f} s left" if done < of else f", {elapsed:.0f} s"
+            text = f"{done} of {of} points{rest}"
+            tell(f"\r{text:<60}" + ("\n" if done == of else ""), newline=False)
+
+    return said
+
+
 def mend_streams() -> None:
     """Closed streams swallow what is written; characters that one lacks print as ``?``."""
     for name in ("stdout", "stderr"):

@@ -13,6 +13,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
 import time
 from collections import deque
 from collections.abc import Hashable
@@ -196,11 +197,21 @@ class Local:
         # Spawned, not forked: NumPy may have threads by now, and forks are not portable.
         context = multiprocessing.get_context("spawn")
         self._before = {child.pid for child in multiprocessing.active_children()}
-        self._pool = ProcessPoolExecutor(self._jobs, mp_context=context, initializer=_ignore_ctrl_c)
+        self._pool = ProcessPoolExecutor(self._jobs, mp_context=context, initializer=_begin)
         while self._queue:
             self.submit(*self._queue.popleft())
 
 
-def _ignore_ctrl_c() -> None:
-    # A terminal sends it to every process: only the one that prints answers it.
+def _begin() -> None:
+    """What a process does before its first task."""
+    # A terminal sends Ctrl-C to every process: only the one that prints answers it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    # Whoever is killed can't say goodbye, and its processes would wait for tasks for ever.
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)

@@ -97,6 +97,29 @@ def finding(result: Result, metric: Metric) -> str:
     return text + failing
 
 
+def knee(result: Result, metric: Metric) -> Row | None:
+    """The point from which more of the one key buys nothing.
+
+    Along a load it is where load / latency is largest: from there on each more request costs
+    more than it brings (Kleinrock's power, 1979; Jain's knee, 1991). None where the points are
+    not along a line of numbers, or nothing bends: at the first or the last point.
+    """
+    if not _ordered(result):
+        return None
+    rows = [row for row in in_order(result) if metric.of(row.measured) is not None]
+    values = [metric.of(row.measured) or Fraction(0) for row in rows]
+    if len(values) < 3:
+        return None
+    if _of_load(result) and metric.is_time:
+        loads = positions([row.values[0] for row in rows]) or ()
+        power = [load / float(value or 1) for load, value in zip(loads, values, strict=True)]
+        most = power.index(max(power))
+        return rows[most] if 0 < most < len(rows) - 1 else None
+    best = (min if metric.lower_is_better else max)(values)
+    enough = next(i for i, v in enumerate(values) if abs(v - best) <= abs(best) * _ENOUGH)
+    return rows[enough] if 0 < enough < len(rows) - 1 else None
+
+
 def _failing(result: Result, rows: Sequence[Row]) -> str:
     """Where most requests fail: "; from load.rate=30/s on 90 % fail"."""
     shares = [_failed(row) for row in rows]

@@ -1,43 +1,29 @@
-"""A sweep: one scenario at every combination of values, all with the same seed.
+"""A sweep: one scenario at every combination of values, all with the same draws.
 
-Draws are addressed and never consumed in order, so every point sees the same arrivals
-and service times (common random numbers), and a point is the same whichever process
-computes it and when.
-
-Not modelled: replications and confidence bands, sweeps shared among machines, going on
-where an earlier sweep stopped.
+Draws are addressed and never consumed in order, so replication r of every point sees the same
+arrivals and service times (common random numbers), and a point is the same whichever process
+or machine computes it and when.
 """
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
-import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from simulator.answer import simulate
-from simulator.engines.contract import LimitError
 from simulator.experiments.axes import Axis, AxisError, parse, points, written
-from simulator.experiments.measures import Measured, measured
+from simulator.experiments.combining import combined
+from simulator.experiments.executors import ALONE_S, Executor, Local
+from simulator.experiments.measures import Measured
+from simulator.experiments.replications import LOOKS, Case, Replicating
 from simulator.record import dataclass
 from simulator.scenario import Scenario, ScenarioError, loads
 from simulator.scenario.problem import Problems
 from simulator.scenario.source import read_text
 
-ALONE_S = 1.0
-"""Seconds: a sweep that promises to take no longer is computed without other processes.
-
-To start one takes about half a second, so that a short sweep is faster alone.
-"""
-
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """The question: a scenario's text, what varies, what is fixed."""
+    """The question: a scenario's text, what varies, what is fixed, how often each point runs."""
 
     path: str
     text: str
@@ -45,6 +31,7 @@ class Sweep:
     fixed: tuple[str, ...] = ()  # KEY=VALUE, the same at every point
     zipped: bool = False
     seed: int | None = None  # instead of the scenario's
+    replications: int = 1  # of each point, or AUTO
 
     @property
     def points(self) -> tuple[tuple[str, ...], ...]:
@@ -59,7 +46,7 @@ class Sweep:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One point of a sweep: its values and what came of it."""
+    """One point of a sweep: its values and what came of it, all its replications together."""
 
     values: tuple[str, ...]
     measured: Measured | None  # None if the point is invalid
@@ -75,6 +62,7 @@ class Result:
     seed: int
     rows: tuple[Row, ...]
     interrupted: bool
+    asked: int  # points that were to be computed: fewer than the sweep's in a shard
 
     @property
     def failed(self) -> bool:
@@ -82,8 +70,17 @@ class Result:
         return any(row.error is not None for row in self.rows)
 
 
+Shard = tuple[int, int]
+"""The i-th of n equal parts of a sweep, from 1: every n-th point."""
+
+
 def question(
-    file: str, arguments: Sequence[str], *, zipped: bool = False, seed: int | None = None
+    file: str,
+    arguments: Sequence[str],
+    *,
+    zipped: bool = False,
+    seed: int | None = None,
+    replications: int = 1,
 ) -> Sweep:
     """The sweep that a command line asks for: a file, then `KEY=VALUES` or `KEY=VALUE`.
 
@@ -113,7 +110,7 @@ def question(
             f"nothing to sweep: {file} has no `sweep:`, expected KEY=VALUES such as "
             "pools.db.size=10,20,50 or pools.db.size=10..100..10"
         )
-    asked = Sweep(file, text, axes, fixed, zipped, seed)
+    asked = Sweep(file, text, axes, fixed, zipped, seed, replications)
     points(axes, zipped=zipped)
     return asked
 
@@ -133,28 +130,41 @@ def read(path: str | Path) -> str:
     return text
 
 
+def numbers_of(sweep: Sweep, shard: Shard | None = None) -> list[int]:
+    """The places of the points of a sweep, or of its shard."""
+    part, parts = shard or (1, 1)
+    return list(range(part - 1, len(sweep.points), parts))
+
+
 def run(
     sweep: Sweep,
     *,
     jobs: int = 1,
     alone_s: float = ALONE_S,
-    progress: Callable[[int, int], None] = lambda done, of: None,
+    executor: Executor | None = None,
+    shard: Shard | None = None,
+    known: Mapping[int, Row] | None = None,
+    done: Callable[[int, Row], None] = lambda number, row: None,
+    progress: Callable[[int, int, float], None] = lambda done, of, share: None,
 ) -> Result:
     """Every point of a sweep.
 
     Parameters
     ----------
-    jobs : int
-        Processes at most. The result is the same for any number.
-    alone_s : float
-        Seconds within which a sweep is computed in this process; 0 starts others at once.
+    jobs, alone_s : int, float
+        Of ``Local``; the result is the same for any.
+    executor : Executor, optional
+        Where runs are computed, instead of local processes.
+    shard : (int, int), optional
+        Only these points.
+    known : mapping of int to Row, optional
+        Points that were computed before, by their place.
+    done : callable
+        Called with the place of each point and its row as soon as it is computed.
     progress : callable
-        Called after each point with how many are done, and of how many.
+        Called with the points that are done, their number, and the share of runs done.
 
-    Returns
-    -------
-    Result
-        After Ctrl-C with the points that were done, ``interrupted`` being true.
+    After Ctrl-C the result has the points that were done, ``interrupted`` being true.
 
     Raises
     ------
@@ -163,26 +173,40 @@ def run(
     AxisError
         If there are too many points, or axes to zip of unequal length.
     """
-    todo = list(enumerate(sweep.points))
-    rows: dict[int, Row] = {}
-    interrupted = False
+    every, numbers = sweep.points, numbers_of(sweep, shard)
+    rows = {number: known[number] for number in numbers if known and number in known}
+    todo = [number for number in numbers if number not in rows]
     scenario = first_valid(sweep)
-    seed = scenario.seed if sweep.seed is None else sweep.seed
+    cases = [_case(sweep, every[number]) for number in todo]
+    expected = len(todo) * (sweep.replications or LOOKS[0])
+    interrupted = False
     try:
-        for index, row in _rows(sweep, todo, jobs, alone_s):
-            rows[index] = row
-            progress(len(rows), len(todo))
+        with executor or Local(jobs, expected, alone_s) as used:
+            replicating = Replicating(
+                cases,
+                sweep.replications,
+                used,
+                progress=lambda runs, of: progress(len(rows), len(numbers), runs / max(of, 1)),
+            )
+            for index, found in replicating:
+                rows[todo[index]] = row = _row(every[todo[index]], found)
+                done(todo[index], row)
+                progress(len(rows), len(numbers), replicating.share)
     except KeyboardInterrupt:
         interrupted = True
-    ordered = tuple(rows[index] for index in sorted(rows))
-    return Result(sweep, scenario.name, seed, ordered, interrupted)
+    ordered = tuple(rows[number] for number in sorted(rows))
+    seed = scenario.seed if sweep.seed is None else sweep.seed
+    return Result(sweep, scenario.name, seed, ordered, interrupted, len(numbers))
 
 
-def available_cpus() -> int:
-    """The processors that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+def _case(sweep: Sweep, values: Sequence[str]) -> Case:
+    return Case(sweep.path, sweep.text, tuple(sweep.overrides(values)), sweep.seed)
+
+
+def _row(values: tuple[str, ...], found: tuple[Measured, ...] | str) -> Row:
+    if isinstance(found, str):
+        return Row(values, None, found)
+    return Row(values, combined(found), None)
 
 
 def first_valid(sweep: Sweep) -> Scenario:
@@ -201,78 +225,3 @@ def first_valid(sweep: Sweep) -> Scenario:
             first = first or error
     assert first is not None
     raise first
-
-
-def _rows(
-    sweep: Sweep, todo: list[tuple[int, tuple[str, ...]]], jobs: int, alone_s: float
-) -> Iterator[tuple[int, Row]]:
-    left = list(todo)
-    began = time.monotonic()
-    while left and (jobs == 1 or len(left) == 1 or _soon_over(began, todo, left, alone_s)):
-        index, values = left.pop(0)
-        yield index, compute(sweep, values)
-    if left:
-        yield from _in_processes(sweep, left, min(jobs, len(left)))
-
-
-def _soon_over(
-    began: float, todo: Sequence[object], left: Sequence[object], alone_s: float
-) -> bool:
-    """Whether all points would be done in time, if the rest take as long as those before."""
-    elapsed = time.monotonic() - began
-    done = len(todo) - len(left)
-    return alone_s > 0 if not done else elapsed / done * len(todo) < alone_s
-
-
-def _in_processes(
-    sweep: Sweep, todo: list[tuple[int, tuple[str, ...]]], jobs: int
-) -> Iterator[tuple[int, Row]]:
-    # Spawned, not forked: NumPy may have threads by now, and forks are not portable.
-    context = multiprocessing.get_context("spawn")
-    before = {child.pid for child in multiprocessing.active_children()}
-    executor = ProcessPoolExecutor(jobs, mp_context=context, initializer=_ignore_ctrl_c)
-    work = partial(compute, sweep)
-    try:
-        futures = {executor.submit(work, values): index for index, values in todo}
-        for future in as_completed(futures):
-            yield futures[future], future.result()
-    except BaseException:
-        executor.shutdown(wait=False, cancel_futures=True)
-        for child in multiprocessing.active_children():
-            if child.pid not in before:
-                child.terminate()
-        raise
-    executor.shutdown()
-
-
-def _ignore_ctrl_c() -> None:
-    # A terminal sends it to every process: only the one that prints answers it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def compute(sweep: Sweep, values: tuple[str, ...]) -> Row:
-    """One point.
-
-    Raises
-    ------
-    KeyboardInterrupt
-        If it was interrupted: half a run is no point of a curve.
-    """
-    try:
-        scenario = loads(sweep.text, sweep.overrides(values), path=sweep.path)
-        answer = simulate(scenario, seed=sweep.seed)
-    except ScenarioError as error:
-        return Row(values, None, first_problem(error))
-    except LimitError as error:
-        return Row(values, None, str(error))
-    if answer.trace.ended == "interrupted":
-        raise KeyboardInterrupt
-    return Row(values, measured(answer), None)
-
-
-def first_problem(error: ScenarioError) -> str:
-    """The first problem in a line, and how many more there are."""
-    problem = error.problems[0]
-    text = f"{problem.message}, {problem.hint}" if problem.hint else problem.message
-    more = len(error.problems) - 1
-    return " ".join(text.split()) + (f" (and {more} more)" if more else "")

@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, LogLocator, NullLocator
 
 from simulator.experiments.axes import positions
-from simulator.experiments.finding import finding, in_order, thresholds
+from simulator.experiments.finding import finding, in_order, knee, thresholds
 from simulator.experiments.measures import Metric, metric_of
 from simulator.experiments.sweep import Result, Row
 from simulator.report import format
@@ -50,10 +50,12 @@ def curve(figure: Figure, result: Result, metric: Metric, *, alone: bool) -> Non
     _y_axis(axes, metric, shown, [limit.value for limit in limits])
     _bands(axes, rows, scale)
     for m, line, colour in zip(metrics, values, (BLUE, SKY, GREY), strict=False):
+        _confidence(axes, rows, scale, m, colour)
         _line(axes, rows, scale, line, colour, m.words, "-" if joined else ":")
     _missing(axes, rows, scale, values[0])
     for limit in limits:
         _limit_line(axes, limit)
+    _knee(axes, result, rows, scale, metric)
     axes.set_ylabel(_y_label(metric, metrics))
     _curve_legend(axes)
 
@@ -162,6 +164,42 @@ def _line(
             markeredgecolor=colour,
             zorder=4,
         )
+
+
+def _confidence(
+    axes: Axes, rows: Sequence[Row], places: Sequence[float], metric: Metric, colour: str
+) -> None:
+    """The intervals as a band around the line, up to the edge where nothing bounds them."""
+    found = [metric.interval(row.measured) for row in rows]
+    if not any(interval and interval.high > interval.low for interval in found):
+        return
+    nothing = float("nan")
+    low = [nothing if i is None else i.low for i in found]
+    high = [nothing if i is None or np.isinf(i.high) else i.high for i in found]
+    label = f"95 % interval of {metric.words}"
+    axes.fill_between(places, low, high, color=colour, alpha=0.2, linewidth=0, label=label)
+
+
+def _knee(
+    axes: Axes, result: Result, rows: Sequence[Row], places: Sequence[float], metric: Metric
+) -> None:
+    """A ring around the point from which more buys nothing."""
+    found = knee(result, metric)
+    value = None if found is None else metric.of(found.measured)
+    if found is None or value is None:
+        return
+    axes.plot(
+        [places[rows.index(found)]],
+        [float(value)],
+        linestyle="none",
+        marker="o",
+        markersize=13,
+        markerfacecolor="none",
+        markeredgecolor=VERMILION,
+        markeredgewidth=1.6,
+        label="knee",
+        zorder=5,
+    )
 
 
 def _bands(axes: Axes, rows: Sequence[Row], places: Sequence[float]) -> None:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import shlex
 import textwrap
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import Any
 
 from simulator.analysis.verdicts import ThresholdResult
-from simulator.experiments.finding import default_metric, finding
-from simulator.experiments.measures import Measured, Metric
+from simulator.experiments.finding import default_metric, finding, knee
+from simulator.experiments.measures import Measured, Metric, plain
 from simulator.experiments.sweep import Result, Row
-from simulator.report import format
+from simulator.record import dataclass
+from simulator.report import format, machine, spreads
 from simulator.report.terminal import clean
 
 _HEAD = ("ok", "errors", "p50", "p95", "p99", "throughput")
@@ -32,6 +35,13 @@ _CSV_NUMBERS = (
     "latency_p99_s",
     "latency_max_s",
 )
+_CSV_INTERVALS = (
+    "replications",
+    "latency_mean_low_s",
+    "latency_mean_high_s",
+    "latency_p95_low_s",
+    "latency_p95_high_s",
+)
 
 
 def render(result: Result, *, version: str, metric: Metric | None = None) -> str:
@@ -40,9 +50,12 @@ def render(result: Result, *, version: str, metric: Metric | None = None) -> str
     chosen = metric or default_metric(result)
     computed, total = len(result.rows), len(sweep.points)
     points = format.count(total, "point") + (", zipped" if sweep.zipped else "")
+    points += _runs(result)
     sections = [
         ["   ".join((clean(result.name), points, f"seed {result.seed}"))],
-        [f"  INTERRUPTED: {computed} of {total} points were done."] if result.interrupted else [],
+        [f"  INTERRUPTED: {computed} of {result.asked} points were done."]
+        if result.interrupted
+        else [f"  {computed} of {total} points: the others are missing."] * (computed < total),
         _table(result, chosen),
         textwrap.wrap(
             clean(finding(result, chosen)) + ".",
@@ -50,9 +63,17 @@ def render(result: Result, *, version: str, metric: Metric | None = None) -> str
             initial_indent="  FINDING  ",
             subsequent_indent="    ",
         ),
-        [f"  repeat: {command(result)}   {version}, the same seed at every point"],
+        [f"  repeat: {command(result)}   {version}, the same draws at every point"],
     ]
     return "\n\n".join("\n".join(lines) for lines in sections if lines) + "\n"
+
+
+def _runs(result: Result) -> str:
+    """How many replications the points have, where it is not one."""
+    found = sorted({row.measured.trust.replications for row in result.rows if row.measured})
+    if not found or found[-1] == 1:
+        return ""
+    return f" × {found[0]}{f' to {found[-1]}' if len(found) > 1 else ''} replications"
 
 
 def command(result: Result) -> str:
@@ -61,6 +82,7 @@ def command(result: Result) -> str:
     axes = [f"{axis.key}={','.join(axis.values)}" for axis in sweep.axes]
     words = ["sim", "sweep", sweep.path, *axes, *sweep.fixed]
     words += ["--zip"] if sweep.zipped else []
+    words += ["-n", str(sweep.replications or "auto")] if sweep.replications != 1 else []
     words += ["--seed", str(sweep.seed)] if sweep.seed is not None else []
     return clean(shlex.join(words))
 
@@ -70,7 +92,8 @@ def as_csv(result: Result) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     keys = [axis.key for axis in result.sweep.axes]
-    writer.writerow([*keys, "error", *_CSV_NUMBERS, "bottleneck", "thresholds_ok"])
+    head = [*keys, "error", *_CSV_NUMBERS, *_CSV_INTERVALS, "bottleneck", "thresholds_ok"]
+    writer.writerow(head)
     for row in result.rows:
         writer.writerow([*row.values, row.error or "", *_csv_cells(row.measured)])
     return out.getvalue()
@@ -86,20 +109,35 @@ def as_dict(result: Result, *, version: str, metric: Metric | None = None) -> di
             "zipped": sweep.zipped,
             "points": len(sweep.points),
             "interrupted": result.interrupted,
+            "replications": sweep.replications or "auto",
         },
         "points": [_point(result, row) for row in result.rows],
         "finding": finding(result, metric or default_metric(result)),
+        "knee": _knee(result, metric or default_metric(result)),
         "meta": {"name": result.name, "seed": result.seed, "version": version, "engine": "simpy"},
     }
+
+
+def _knee(result: Result, metric: Metric) -> dict[str, str] | None:
+    row = knee(result, metric)
+    if row is None:
+        return None
+    return {axis.key: value for axis, value in zip(result.sweep.axes, row.values, strict=True)}
 
 
 def _table(result: Result, metric: Metric) -> list[str]:
     keys = [clean(axis.key) for axis in result.sweep.axes]
     checked = any(row.measured and row.measured.thresholds for row in result.rows)
-    extra = "" if _is_shown(metric) else metric.words
-    head = [*keys, *_HEAD, *([extra] if extra else []), *(["passed"] if checked else [])]
-    head.append("bottleneck")
-    rows = [_cells(row, metric if extra else None, checked) for row in result.rows]
+    shown = _Shown(
+        metric,
+        extra=not _is_shown(metric),
+        spread=any(_spread(row, metric) for row in result.rows),
+        checked=checked,
+    )
+    head = [*keys, *_HEAD, *([metric.words] if shown.extra else [])]
+    head += [f"± {metric.words}"] if shown.spread else []
+    head += [*(["passed"] if checked else []), "bottleneck"]
+    rows = [_cells(row, shown) for row in result.rows]
     widths = [
         max(len(head[i]), *(len(cells[i]) for cells, _ in rows if i < len(cells)), 0)
         for i in range(len(head))
@@ -126,24 +164,53 @@ def _joined(cells: Sequence[str], widths: Sequence[int], keys: int) -> str:
     return "  ".join(padded)
 
 
-def _cells(row: Row, metric: Metric | None, checked: bool) -> tuple[list[str], str]:
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """Which columns the table has beside those it always has."""
+
+    metric: Metric
+    extra: bool  # the metric's own, which is none of the usual
+    spread: bool  # half of its interval
+    checked: bool  # whether thresholds are met
+
+
+def _spread(row: Row, metric: Metric) -> str:
+    """Half of the interval of the metric at a point."""
+    value, interval = metric.of(row.measured), metric.interval(row.measured)
+    if value is None or interval is None:
+        return ""
+    half = interval.half(float(value))
+    if metric.is_time:
+        return spreads.cell(interval, value)
+    if not half:
+        return ""
+    words = format.rate(Fraction(half)) if metric.name == "throughput" else f"{half:.2g}"
+    return f"±{words}"
+
+
+def _cells(row: Row, shown: _Shown) -> tuple[list[str], str]:
     values = [_short(value) for value in row.values]
     found = row.measured
     if found is None:
         return values, f"  invalid: {_short(row.error or '', 120)}"
     total = found.total
-    cells = [*values, str(total.ok), str(total.errors)]
+    cells = [*values, format.mean_count(total.ok), format.mean_count(total.errors)]
     cells += [format.duration(total.percentile_ns(p)) for p in (50, 95, 99)]
     cells.append(format.rate(total.throughput))
-    if metric is not None:
-        cells.append(metric.text(metric.of(found)))
-    if checked:
+    if shown.extra:
+        cells.append(shown.metric.text(shown.metric.of(found)))
+    if shown.spread:
+        cells.append(_spread(row, shown.metric))
+    if shown.checked:
         cells.append(_passed(found.thresholds))
     return [*cells, clean(found.limited_by)], ""
 
 
 def _passed(results: Sequence[ThresholdResult]) -> str:
-    return "✓" if all(result.ok for result in results) else "✗"
+    verdicts = {result.verdict for result in results}
+    if "failed" in verdicts:
+        return "✗"
+    return "?" if "undecided" in verdicts else "✓"
 
 
 def _short(text: str, most: int = _CELL_MAX) -> str:
@@ -153,17 +220,27 @@ def _short(text: str, most: int = _CELL_MAX) -> str:
 
 def _csv_cells(found: Measured | None) -> list[str]:
     if found is None:
-        return [""] * (len(_CSV_NUMBERS) + 2)
+        return [""] * (len(_CSV_NUMBERS) + len(_CSV_INTERVALS) + 2)
     total = found.total
     times = (total.mean_ns, *total.percentiles_ns, total.max_ns)
     return [
-        *(str(n) for n in (total.requests, total.ok, total.errors, total.in_flight)),
+        *(str(plain(n)) for n in (total.requests, total.ok, total.errors, total.in_flight)),
         _csv_seconds(total.last_ns),
         "" if total.throughput is None else repr(float(total.throughput)),
         *(_csv_seconds(time) for time in times),
+        str(found.trust.replications),
+        *(end for what in ("mean", "p95") for end in _csv_interval(found, what)),
         found.limited_by,
         str(all(r.ok for r in found.thresholds)).lower() if found.thresholds else "",
     ]
+
+
+def _csv_interval(found: Measured, what: str) -> tuple[str, str]:
+    interval = found.trust.of("", what)
+    if interval is None:
+        return "", ""
+    low, high = interval.low, interval.high
+    return _csv_seconds(round(low)), _csv_seconds(round(high)) if math.isfinite(high) else ""
 
 
 def _csv_seconds(ns: int | None) -> str:
@@ -183,7 +260,8 @@ def _point(result: Result, row: Row) -> dict[str, Any]:
         **out,
         "metrics": found.total.as_json(),
         "routes": {name: numbers.as_json() for name, numbers in found.routes},
+        "intervals": machine.intervals(found.trust, [name for name, _ in found.routes]),
         "bottleneck": {"resource": found.limited_by, "sentence": found.sentence},
-        "thresholds": [{"threshold": r.text, "ok": r.ok} for r in found.thresholds],
+        "thresholds": [machine.threshold(result) for result in found.thresholds],
         "ended": found.ended,
     }

@@ -14,6 +14,7 @@ import pytest
 from simulator.analysis.confidence import Interval, over_replications
 from simulator.experiments import executors
 from simulator.experiments.codec import decode, encode
+from simulator.experiments.combining import combined
 from simulator.experiments.executors import Local, Task, compute
 from simulator.experiments.measures import Measured
 from simulator.experiments.replications import (
@@ -21,7 +22,6 @@ from simulator.experiments.replications import (
     LOOKS,
     Case,
     Replicating,
-    combined,
     enough,
     next_look,
 )

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from simulator.experiments import sweep as sweeps
+from simulator.experiments import executors
 from simulator.experiments.axes import AxisError
+from simulator.experiments.executors import Outcome, Task
 from simulator.experiments.finding import default_metric, finding
 from simulator.experiments.measures import Metric, parse_metric
-from simulator.experiments.sweep import Result, Sweep, question, run
+from simulator.experiments.sweep import Result, question, run
 from simulator.report import sweep_table
 from simulator.scenario import ScenarioError
 
@@ -140,14 +141,14 @@ def test_a_point_is_what_a_run_gives(burst: Path) -> None:
 def test_ctrl_c_keeps_the_points_that_are_done(
     burst: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    computed = sweeps.compute
+    computed = executors.compute
 
-    def compute(sweep: Sweep, values: tuple[str, ...]) -> sweeps.Row:
-        if values == ("5",):
+    def compute(task: Task) -> Outcome:
+        if task.overrides == ("pools.db.size=5",):
             raise KeyboardInterrupt
-        return computed(sweep, values)
+        return computed(task)
 
-    monkeypatch.setattr(sweeps, "compute", compute)
+    monkeypatch.setattr(executors, "compute", compute)
     result = swept(burst, "pools.db.size=2,4,5,10")
     assert numbers(result) == [("2", "10s"), ("4", "5s")]
     assert result.interrupted
@@ -248,7 +249,7 @@ def test_the_table(burst: Path) -> None:
         "",
         "  FINDING  p95 falls from 10s at pools.db.size=2 to 5s at pools.db.size=4.",
         "",
-        f"  repeat: sim sweep {burst} pools.db.size=0,2,4   1, the same seed at every point",
+        f"  repeat: sim sweep {burst} pools.db.size=0,2,4   1, the same draws at every point",
     ]
 
 
@@ -257,9 +258,10 @@ def test_the_csv(burst: Path) -> None:
     assert sweep_table.as_csv(result).splitlines() == [
         "pools.db.size,error,requests,ok,errors,in_flight,last_s,throughput_per_s,"
         "latency_mean_s,latency_p50_s,latency_p90_s,latency_p95_s,latency_p99_s,latency_max_s,"
+        "replications,latency_mean_low_s,latency_mean_high_s,latency_p95_low_s,latency_p95_high_s,"
         "bottleneck,thresholds_ok",
-        '0,"pools.db: no connection at all, expected size + overflow of 1 or more"' + "," * 14,
-        "2,,20,20,0,0,10,2.0,5.5,5,9,10,10,10,pool db,",
+        '0,"pools.db: no connection at all, expected size + overflow of 1 or more"' + "," * 19,
+        "2,,20,20,0,0,10,2.0,5.5,5,9,10,10,10,1,,,,,pool db,",
     ]
 
 
