@@ -7,9 +7,6 @@ Results go to stdout, everything else to stderr. Exit codes: 0 fine, 1 bug, 2 us
 
 from __future__ import annotations
 
-import os
-import shlex
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -28,6 +25,20 @@ from simulator.commands import (
     starting,
     sweeping,
 )
+from simulator.commands.options import (
+    SEED,
+    Arguments,
+    AsJson,
+    Budget,
+    Curve,
+    EngineName,
+    Jobs,
+    Metric,
+    Number,
+    Seed,
+    SweptKeys,
+    Table,
+)
 
 app = typer.Typer(
     add_completion=False,
@@ -37,38 +48,14 @@ app = typer.Typer(
     help="Predict when each request finishes, where it waited and what limits the whole.",
 )
 
-SEED = {"min": 0, "max": 2**31 - 1}  # as in a scenario, so that what -o writes can be run again
-Arguments = Annotated[
-    list[str],
-    typer.Argument(
-        metavar="FILE... [KEY=VALUE...]",
-        help="Scenario files, then overrides such as pools.db.size=100.",
-    ),
-]
-Seed = Annotated[int | None, typer.Option(**SEED, help="Instead of the scenario's.")]
-Jobs = Annotated[int | None, typer.Option(min=1, help="Processes; default: one per processor.")]
-EngineName = Annotated[
-    str, typer.Option("--engine", metavar="auto|simpy|compiled", help="All give one answer.")
-]
-Budget = Annotated[str | None, typer.Option(help="Such as 'requests<=20k,rate<=2000/s,time<=2m'.")]
-Number = Annotated[
-    str, typer.Option("-n", metavar="N|auto", help="Replications; auto: as many as it takes.")
-]
-AsJson = Annotated[bool, typer.Option("--json", help="All numbers as JSON.")]
-
-
-def _version(wanted: bool) -> None:
-    if wanted:
-        from simulator.version import VERSION
-
-        console.show(f"sim {VERSION}\n")
-        console.leave(console.OK)
-
 
 @app.callback()
 def begin(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it, end.")
+        bool,
+        typer.Option(
+            "--version", callback=console.print_version, is_eager=True, help="Print it, end."
+        ),
     ] = False,
 ) -> None:
     """What stands before a command."""
@@ -133,25 +120,9 @@ def run(
     console.leave(max(codes))
 
 
-Metric = Annotated[str | None, typer.Option(help="What is found and drawn, such as latency.p99.")]
-Table = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Write the table; - is the output.")
-]
-Curve = Annotated[
-    Path | None, typer.Option(metavar="FILE.svg|png|pdf", help="Write a curve or heat map.")
-]
-
-
 @app.command()
 def sweep(
-    arguments: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="FILE [KEY=VALUES...]",
-            help="VALUES: 10,20,50 or 10..100..10 or 'linspace(1,5,9)' or 'geomspace(1,1000,4)'; "
-            "one value is fixed. Without VALUES: the file's own `sweep:`.",
-        ),
-    ],
+    arguments: SweptKeys,
     zipped: Annotated[
         bool, typer.Option("--zip", help="First with first, second with second.")
     ] = False,
@@ -436,23 +407,7 @@ def explain(
 
 def main() -> None:
     """The console script ``sim``."""
-    console.mend_streams()
-    try:
-        code = app(prog_name="sim", standalone_mode=False)
-    except (KeyboardInterrupt, typer.Abort):
-        sys.exit(console.INTERRUPTED)
-    except Exception as error:
-        if hasattr(error, "show") and hasattr(error, "exit_code"):  # a usage error
-            error.show()
-            sys.exit(error.exit_code)
-        if os.environ.get("SIM_DEBUG"):
-            raise
-        console.tell(
-            f"bug: {type(error).__name__}: {error}\n"
-            f"to see where: SIM_DEBUG=1 {shlex.join(['sim', *sys.argv[1:]])}"
-        )
-        sys.exit(console.BUG)
-    sys.exit(code)
+    console.run(app)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 Each time `kill -9` strikes the command at a random moment, its processes end by themselves, and
 `--resume` goes on. In the end the file of points and what is printed are those of a sweep that
-nobody disturbed. A kill that leaves nothing to go on with is followed by a sweep from the beginning.
+nobody disturbed. A kill that leaves nothing to go on with is followed by a whole sweep.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ full is told. Progress is said on a terminal only, and only of what takes long.
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -123,6 +124,36 @@ def points_progress() -> Callable[[int, int, float], None]:
             tell(f"\r{text:<60}" + ("\n" if done == of else ""), newline=False)
 
     return said
+
+
+def print_version(wanted: bool) -> None:
+    """Print the version and end, where that is wanted."""
+    if wanted:
+        from simulator.version import VERSION
+
+        show(f"sim {VERSION}\n")
+        leave(OK)
+
+
+def run(app: typer.Typer) -> NoReturn:
+    """Run the command line: an exit code for whatever happens, never a traceback."""
+    mend_streams()
+    try:
+        code = app(prog_name="sim", standalone_mode=False)
+    except (KeyboardInterrupt, typer.Abort):
+        sys.exit(INTERRUPTED)
+    except Exception as error:
+        if hasattr(error, "show") and hasattr(error, "exit_code"):  # a usage error
+            error.show()
+            sys.exit(error.exit_code)
+        if os.environ.get("SIM_DEBUG"):
+            raise
+        tell(
+            f"bug: {type(error).__name__}: {error}\n"
+            f"to see where: SIM_DEBUG=1 {shlex.join(['sim', *sys.argv[1:]])}"
+        )
+        sys.exit(BUG)
+    sys.exit(code)
 
 
 def mend_streams() -> None:
