@@ -155,33 +155,32 @@ def run(
         Of ``Local``; the result is the same for any.
     executor : Executor, optional
         Where runs are computed, instead of local processes.
-    shard : (int, int), optional
-        Only these points.
+    shard : Shard, optional
     known : mapping of int to Row, optional
         Points that were computed before, by their place.
     done : callable
         Called with the place of each point and its row as soon as it is computed.
     progress : callable
-        Called with the points that are done, their number, and the share of runs done.
+        Called with points done, their number, and the share of runs done.
 
     After Ctrl-C the result has the points that were done, ``interrupted`` being true.
 
     Raises
     ------
     ScenarioError
-        If the scenario is invalid by itself, and so at every point.
+        If the scenario is invalid at every point.
     AxisError
-        If there are too many points, or axes to zip of unequal length.
+        Too many points, or axes to zip of unequal length.
     """
     every, numbers = sweep.points, numbers_of(sweep, shard)
     rows = {number: known[number] for number in numbers if known and number in known}
     todo = [number for number in numbers if number not in rows]
     scenario = first_valid(sweep)
     cases = [_case(sweep, every[number]) for number in todo]
-    expected = len(todo) * (sweep.replications or LOOKS[0])
+    runs_expected = len(todo) * (sweep.replications or LOOKS[0])
     interrupted = False
     try:
-        with executor or Local(jobs, expected, alone_s) as used:
+        with executor or Local(jobs, runs_expected, alone_s) as used:
             replicating = Replicating(
                 cases,
                 sweep.replications,
@@ -189,8 +188,9 @@ def run(
                 progress=lambda runs, of: progress(len(rows), len(numbers), runs / max(of, 1)),
             )
             for index, found in replicating:
-                rows[todo[index]] = row = _row(every[todo[index]], found)
-                done(todo[index], row)
+                number = todo[index]
+                rows[number] = _row(every[number], found)
+                done(number, rows[number])
                 progress(len(rows), len(numbers), replicating.share)
     except KeyboardInterrupt:
         interrupted = True
