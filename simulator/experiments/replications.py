@@ -114,9 +114,9 @@ class Replicating:
                     yield from self._looked(index)
 
     @property
-    def share(self) -> float:
-        """Which share of the runs that are known to be wanted is done."""
-        return self._done / max(self._total, self._done, 1)
+    def count(self) -> tuple[int, int]:
+        """Runs that are done, and how many are known to be wanted."""
+        return self._done, max(self._total, self._done)
 
     def partial(self, index: int) -> tuple[Measured, ...]:
         """The first replications of a case that are done, after an interruption."""

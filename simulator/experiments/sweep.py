@@ -179,19 +179,18 @@ def run(
     cases = [_case(sweep, every[number]) for number in todo]
     runs_expected = len(todo) * (sweep.replications or LOOKS[0])
     interrupted = False
+
+    def told(runs: int, of: int) -> None:
+        progress(len(rows), len(numbers), runs / max(of, 1))
+
     try:
         with executor or Local(jobs, runs_expected, alone_s) as used:
-            replicating = Replicating(
-                cases,
-                sweep.replications,
-                used,
-                progress=lambda runs, of: progress(len(rows), len(numbers), runs / max(of, 1)),
-            )
+            replicating = Replicating(cases, sweep.replications, used, progress=told)
             for index, found in replicating:
                 number = todo[index]
                 rows[number] = _row(every[number], found)
                 done(number, rows[number])
-                progress(len(rows), len(numbers), replicating.share)
+                told(*replicating.count)
     except KeyboardInterrupt:
         interrupted = True
     ordered = tuple(rows[number] for number in sorted(rows))
