@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import numpy as np
 
-from simulator.arrays import IntArray
 from simulator.engines import contract
 from simulator.engines.compiled import connection_pool as pools
 from simulator.engines.compiled import kernel, memory, recorder, task
@@ -28,6 +27,7 @@ from simulator.engines.compiled.memory import (
 from simulator.engines.compiled.source import Source
 from simulator.engines.compiled.store import Store
 from simulator.engines.compiled.stuck import stuck, waiting_as_rows
+from simulator.engines.compiled.tables import Columns, Rows
 from simulator.plan import NEVER, Branch, Gather, Plan, Step, ToThread, With
 from simulator.trace import Attempts, Trace, Visits
 from simulator.workload import Workload
@@ -74,7 +74,10 @@ class _Run:
             recorder.VISIT_ROW,
             recorder.ATTEMPT_ROW,
         )
-        self.tables: list[list[IntArray]] = [[], [], []]
+        users = any(load.users for load in plan.loads)
+        self.rows = Rows(self.columns[0], -1 if users else len(self.arrival))
+        self.visits = Columns(recorder.VISIT_ROW, 1)
+        self.attempts = Columns(recorder.ATTEMPT_ROW, 0)
         self.stop = self._stop()
         self._lay_out()
 
@@ -228,11 +231,12 @@ class _Run:
 
     def _flush(self) -> None:
         words = self.store.words
-        for chunks, table, columns in zip(self.tables, _TABLES, self.columns, strict=True):
+        takers: tuple[Rows | Columns, ...] = (self.rows, self.visits, self.attempts)
+        for taker, table, columns in zip(takers, _TABLES, self.columns, strict=True):
             count = int(words[table + 1])
             if count > CHUNK + BEYOND_CHUNK:
                 raise contract.EngineError("more rows at one instant than there is room for")
-            chunks.append(self.store.array(int(words[table]), count * columns))
+            taker.take(self.store.array(int(words[table]), count * columns))
             words[table + 1] = 0
 
     def _more_arrivals(self) -> None:
@@ -256,14 +260,8 @@ class _Run:
             self._set(memory.STATUS, 0)
         self._flush()
         self._close_connections(end)
-        rows, visits, attempts = (
-            np.concatenate(chunks).reshape(-1, columns)
-            for chunks, columns in zip(self.tables, self.columns, strict=True)
-        )
-        rows = rows[np.argsort(rows[:, 0], kind="stable")]
-        index = np.ascontiguousarray(rows[:, 0])
-        head = [np.ascontiguousarray(rows[:, i]) for i in range(1, recorder.ROW)]
-        route, process, arrival, finish, outcome, first_byte = head
+        head, spent = self.rows.sorted(int(self.store.words[memory.ARRIVED]))
+        index, route, process, arrival, finish, outcome, first_byte = head
         return Trace(
             causes=self.plan.causes,
             outcomes=self.plan.outcomes,
@@ -275,9 +273,9 @@ class _Run:
             finish_ns=finish,
             outcome=outcome,
             first_byte_ns=first_byte,
-            spent_ns=np.ascontiguousarray(rows[:, recorder.ROW :]),
-            visits=Visits(*_by_row(visits, 1, index)),
-            attempts=Attempts(*_by_row(attempts, 0, index)),
+            spent_ns=spent,
+            visits=Visits(*self.visits.by_row(index)),
+            attempts=Attempts(*self.attempts.by_row(index)),
             end_ns=end,
             ended=ended,
             stuck=tuple(waiting_as_rows(waiting, index)),
@@ -296,19 +294,10 @@ class _Run:
                     backend = int(words[connection + pools.BACKEND])
                     out += [station, by, backend, since, since, end, end - since]
                 connection = int(words[connection + pools.NEXT_OF_POOL])
-        self.tables[1].append(np.asarray(out, dtype=np.int64))
+        self.visits.take(np.asarray(out, dtype=np.int64))
 
 
 _TABLES = (memory.ROWS, memory.VISITS, memory.ATTEMPTS)
-
-
-def _by_row(table: IntArray, column: int, index: IntArray) -> list[IntArray]:
-    """The columns of a table, with requests as rows of the trace instead of indices."""
-    columns = [np.ascontiguousarray(table[:, i]) for i in range(table.shape[1])]
-    if len(index) and index[-1] != len(index) - 1:
-        rows = np.searchsorted(index, columns[column])
-        columns[column] = np.where(columns[column] < 0, -1, rows)
-    return columns
 
 
 def _last_branch(steps: tuple[Step, ...]) -> int:
