@@ -12,9 +12,12 @@ from concurrent.futures import ThreadPoolExecutor
 import aiohttp
 import pytest
 
+from simulator.calibration.generator import CouldNotKeepUp, drive
 from simulator.calibration.served import Running, serve
-from simulator.scenario import loads
+from simulator.scenario import load, loads
+from simulator.workload import Workload
 from tests.calibration.asking import ask, ask_many, makespan_s
+from tests.conftest import ROOT
 
 OUTSIDE = """
 name: outside
@@ -197,6 +200,18 @@ def test_gunicorns_sync_workers_take_one_request_each() -> None:
         assert ask(running, "/call", method="POST").took_s < 0.5
         assert ask(running, "/predict").outcome == "ok"
         assert ask(running, "/stream").body.count(b"data: ") == 5
+
+
+def test_a_sync_worker_waits_for_its_client_to_close() -> None:
+    scenario = load(ROOT / "configs" / "slow-closing-clients.yaml")
+    with serve(scenario) as running:
+        try:
+            live = drive(scenario.plan, Workload(scenario.plan), running.url)
+        except CouldNotKeepUp as error:  # on a busy machine; no more is asserted than order
+            live = error.live
+    first, second, third = sorted(at / 1e9 for at in live.trace.finish_ns.tolist())
+    assert first > 0.1
+    assert second - first > 0.6 and third - second > 0.6  # 500 ms for the client, 100 ms
 
 
 def test_gthreads_threads_share_a_pool_of_their_process() -> None:

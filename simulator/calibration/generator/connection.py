@@ -86,11 +86,15 @@ class Connection:
             return
         self._send(payload)
 
-    def close(self) -> None:
-        """Close it; nobody hears of it any more."""
+    def rest(self) -> None:
+        """Hear nothing more of it; it stays open."""
         if self._registered:
             self._loop.selector.unregister(self.sock)
             self._registered = 0
+
+    def close(self) -> None:
+        """Close it; nobody hears of it any more."""
+        self.rest()
         self.open = False
         self.request = None
         self.sock.close()

@@ -71,6 +71,7 @@ class Connections:
         if self._keeps and connection.open:
             self._idle[connection] = None
         elif self._close_delay_ns:
+            connection.rest()  # the server's own end of it must not close ours
             self._loop.at(now_ns() + self._close_delay_ns, _close, connection)
         else:
             connection.close()
