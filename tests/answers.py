@@ -224,7 +224,7 @@ ANSWERS: dict[str, tuple[Figure, ...]] = {
         Figure("p50 300 ms", "p50", 0.3, route="predict"),
     ),
     "listing-inference-def": (
-        Figure("100 ± 20 ms", "p95", 0.1, within=0.02, route="list_products"),
+        Figure("72 ± 16 ms", "p95", 0.072, within=0.016, route="list_products"),
     ),
     "listing-inference-workers": (
         Figure("244 ± 25 ms", "p95", 0.244, within=0.025, route="list_products"),
