@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -11,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from simulator.analysis.summary import summarize
+from simulator.calibration import machine_use
 from simulator.calibration.figures import Bound, Figure, bound, figures
 from simulator.calibration.scaling import scaled
 from simulator.engines.reference import run
@@ -162,3 +165,25 @@ def test_a_wrong_prediction_fails(sim: Sim, tmp_path: Path) -> None:
     )  # fmt: skip
     assert result.code == 99, result.err
     assert "prediction does NOT agree" in result.out and "FAILED" in result.out
+
+
+# What others do meanwhile.
+
+
+def test_what_others_use_is_what_the_machine_uses_less_what_we_do() -> None:
+    ticks = os.sysconf("SC_CLK_TCK")
+    before = machine_use.Use(10.0, 1000, 500)
+    after = machine_use.Use(12.0, 1000 + 5 * ticks, 500 + 2 * ticks)
+    assert machine_use.others(before, after) == pytest.approx(1.5)
+    assert machine_use.others(before, None) is None
+
+
+@pytest.mark.skipif(machine_use.now() is None, reason="reads /proc")
+def test_our_children_are_no_others() -> None:
+    before = machine_use.now()
+    burn = "import time\nwhile time.process_time() < 0.5: pass"
+    with subprocess.Popen([sys.executable, "-c", burn]) as child:
+        child.wait()
+    after = machine_use.now()
+    assert before is not None and after is not None
+    assert after.ours - before.ours >= 0.45 * os.sysconf("SC_CLK_TCK")
