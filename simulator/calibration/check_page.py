@@ -12,7 +12,7 @@ from simulator.calibration.figures import ABSOLUTE_S, Figure
 from simulator.report import format
 from simulator.report.format import NONE, duration, percent, rate
 
-OTHERS_SHOWN = 0.02
+DELAYED_SHOWN = 0.02
 _HEAD = ("FIGURE", "measured", "of all runs", "predicted", "95 %", "error", "allowed", "")
 
 
@@ -23,7 +23,7 @@ def render(checked: Checked, *, command: str, version: str) -> str:
     verdict = "agrees" if checked.passed else "does NOT agree"
     head = f"{checked.scenario.name}   bound by {checked.bound.value}   {runs} of "
     head += f"{checked.predicted.total.requests} requests: prediction {verdict}"
-    first, others = measured.runs[0], max(run.others for run in measured.runs)
+    first, delayed = measured.runs[0], max(run.delayed for run in measured.runs)
     differs = "" if checked.answers_agree else "   DIFFERS"
     late = duration(max(run.late_ns for run in measured.runs))
     lines = [
@@ -33,8 +33,9 @@ def render(checked: Checked, *, command: str, version: str) -> str:
         f"  generator     {percent(first.generator_share)} of a core, "
         f"{duration(first.generator_ns)} a request, at most {late} late",
     ]  # fmt: skip
-    if others >= OTHERS_SHOWN:
-        lines.append(f"  others        kept {others:.2f} processors busy meanwhile")
+    if delayed >= DELAYED_SHOWN:
+        said = f"waited for a processor for {percent(delayed)} of the time it ran"
+        lines.append(f"  server        {said}, in the worst run")
     if measured.cpu is not None:
         lines.append(f"  cpu steps     took {measured.cpu:.3f} of their time in the runs")
     if measured.splits:
@@ -77,7 +78,7 @@ def as_dict(checked: Checked) -> dict[str, Any]:
             }
             for run in checked.measured.runs
         ],
-        "others_cpus": max(run.others for run in checked.measured.runs),
+        "delayed": max(run.delayed for run in checked.measured.runs),
         "cpu_ratio": checked.measured.cpu,
         "splits": [list(shares) for shares in checked.measured.splits],
         "versions": checked.measured.versions,

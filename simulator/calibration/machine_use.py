@@ -1,15 +1,13 @@
-"""How much of the machine others used during a run: a busy machine makes any server slow.
+"""Whether a server had a processor when it wanted one: a busy machine makes any server slow.
 
 Thread time does not see it, so a prediction made with it would be off by what others
-computed meanwhile. It is measured, and shown, and where computing is what bounds a run such
-a run is not believed.
+computed meanwhile. Linux counts for each thread how long it was ready to run and did not.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
-import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from simulator.record import dataclass
@@ -19,53 +17,25 @@ PROC = Path("/proc")
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """Seconds of CPU so far, in clock ticks, and when that was."""
+    """What processes have had of the processors so far, all their threads together."""
 
-    at_s: float
-    everyone: int
-    ours: int
-
-
-def now() -> Use | None:
-    """What the machine and this process with all its descendants have used; None off Linux."""
-    try:
-        everyone = _busy((PROC / "stat").read_text())
-        return Use(time.monotonic(), everyone, _ours())
-    except (OSError, ValueError, IndexError):
-        return None
+    ran_ns: int
+    waited_ns: int  # ready to run, but another had the processor
 
 
-def others(before: Use | None, after: Use | None) -> float | None:
-    """Processors that others kept busy between two instants (stolen time is theirs, too)."""
-    if before is None or after is None or after.at_s <= before.at_s:
-        return None
-    ticks = (after.everyone - before.everyone) - (after.ours - before.ours)
-    return max(0.0, ticks / os.sysconf("SC_CLK_TCK") / (after.at_s - before.at_s))
+def used(pids: Iterable[int]) -> Use:
+    """By these processes; nothing where the system does not tell (``/proc/PID/task/*``)."""
+    ran = waited = 0
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            for thread in (PROC / str(pid) / "task").iterdir():
+                with contextlib.suppress(OSError, ValueError):  # it has ended meanwhile
+                    fields = (thread / "schedstat").read_text().split()
+                    ran, waited = ran + int(fields[0]), waited + int(fields[1])
+    return Use(ran, waited)
 
 
-def _busy(stat: str) -> int:
-    # cpu user nice system idle iowait irq softirq steal …
-    fields = [int(field) for field in stat.split("\n", 1)[0].split()[1:9]]
-    return sum(fields) - fields[3] - fields[4]
-
-
-def _ours() -> int:
-    parents: dict[int, int] = {}
-    used: dict[int, int] = {}
-    for folder in PROC.iterdir():
-        if not folder.name.isdigit():
-            continue
-        with contextlib.suppress(OSError, IndexError):  # it has ended meanwhile
-            fields = (folder / "stat").read_text().rpartition(")")[2].split()
-            parents[int(folder.name)] = int(fields[1])
-            # With what its children used that have ended and were waited for.
-            used[int(folder.name)] = sum(int(field) for field in fields[11:15])
-    return sum(ticks for pid, ticks in used.items() if _is_ours(pid, parents))
-
-
-def _is_ours(pid: int, parents: dict[int, int]) -> bool:
-    while pid > 1:
-        if pid == os.getpid():
-            return True
-        pid = parents.get(pid, 0)
-    return False
+def delayed(before: Use, after: Use) -> float:
+    """How long they waited for a processor between two instants, relative to how long they ran."""
+    ran = after.ran_ns - before.ran_ns
+    return max(0, after.waited_ns - before.waited_ns) / ran if ran > 0 else 0.0

@@ -32,8 +32,9 @@ SPLITS = 40
 """Of a server with several workers: observed, and predicted with."""
 TRIES = 3
 """Of a run that the generator could not keep up with, or that others disturbed."""
-OTHERS_MAX = 0.15
-"""Processors that others may keep busy during a run that is bound by computing."""
+DELAYED_MAX = 0.10
+"""How long the server may wait for a processor, relative to how long it runs, where
+computing is what bounds a run of one process."""
 WARM = 50
 """Requests to each route before the first run, at once: threads start, queries are prepared."""
 
@@ -65,7 +66,7 @@ class Run:
     failures: dict[str, int]
     cpu_ns: int  # thread time that the cpu steps took
     cpu_said_ns: int  # what the scenario says that they take
-    others: float  # processors that others kept busy
+    delayed: float  # the server's wait for a processor, relative to how long it ran
     late_ns: int  # of the latest send
     generator_share: float  # of a core
     generator_ns: int  # CPU of a request
@@ -139,8 +140,9 @@ def _believed(
 ) -> Run:
     """One run; again where it can't be believed."""
     plan = scenario.plan
+    pids = [*running.processes.get("server", ()), *running.processes.get("workers", ())]
     for again in range(TRIES - 1, -1, -1):
-        before = machine_use.now()
+        before = machine_use.used(pids)
         try:
             live = drive(
                 plan, Workload(plan), running.url, budget=options.budget,
@@ -150,21 +152,21 @@ def _believed(
             if not again:
                 raise
             continue
-        busy = machine_use.others(before, machine_use.now()) or 0.0
+        delayed = machine_use.delayed(before, machine_use.used(pids))
         _refuse_partial(live, running)
-        if busy <= OTHERS_MAX or kind in (Bound.WAITS, Bound.SPLIT):
-            return _run_of(plan, live, busy)
+        if delayed <= DELAYED_MAX or kind in (Bound.WAITS, Bound.SPLIT):
+            return _run_of(plan, live, delayed)
     raise NotMeasured(
-        f"it is bound by {kind.value}, and other processes kept {busy:.2f} of this machine's "
-        f"processors busy during {TRIES} runs ({OTHERS_MAX:g} allowed); close them and try again"
+        f"it is bound by {kind.value}, and in {TRIES} runs the server waited for a processor for "
+        f"{delayed:.0%} of the time it ran ({DELAYED_MAX:.0%} allowed); close what else runs here"
     )
 
 
-def _run_of(plan: Plan, live: Live, busy: float) -> Run:
+def _run_of(plan: Plan, live: Live, delayed: float) -> Run:
     summary = summarize(plan, live.trace)
     took, said = computed(plan, live)
     return Run(
-        values(summary), summary.total.ok, dict(summary.failures), took, said, busy,
+        values(summary), summary.total.ok, dict(summary.failures), took, said, delayed,
         int(live.excess_ns.max()) if len(live.excess_ns) else 0, live.cpu_share,
         live.cpu_per_request_ns,
     )  # fmt: skip

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -148,7 +149,7 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_a_real_service_does_as_predicted(sim: Sim, case: str) -> None:
     result = sim("check", *CASES[case], "--json")
-    if result.code == 5 and "other processes kept" in result.err and not ALONE:
+    if result.code == 5 and "waited for a processor" in result.err and not ALONE:
         pytest.skip("others compute here, too: .ci/run does it alone, with SIM_ALONE=1")
     assert result.code == 0, result.out + result.err
     checked = json.loads(result.out)["checks"][0]
@@ -167,23 +168,21 @@ def test_a_wrong_prediction_fails(sim: Sim, tmp_path: Path) -> None:
     assert "prediction does NOT agree" in result.out and "FAILED" in result.out
 
 
-# What others do meanwhile.
+# Whether it had a processor.
 
 
-def test_what_others_use_is_what_the_machine_uses_less_what_we_do() -> None:
-    ticks = os.sysconf("SC_CLK_TCK")
-    before = machine_use.Use(10.0, 1000, 500)
-    after = machine_use.Use(12.0, 1000 + 5 * ticks, 500 + 2 * ticks)
-    assert machine_use.others(before, after) == pytest.approx(1.5)
-    assert machine_use.others(before, None) is None
+def test_waiting_for_a_processor_is_told_relative_to_running() -> None:
+    before, after = machine_use.Use(100, 50), machine_use.Use(300, 90)
+    assert machine_use.delayed(before, after) == pytest.approx(0.2)
+    assert machine_use.delayed(before, before) == 0.0
 
 
-@pytest.mark.skipif(machine_use.now() is None, reason="reads /proc")
-def test_our_children_are_no_others() -> None:
-    before = machine_use.now()
-    burn = "import time\nwhile time.process_time() < 0.5: pass"
-    with subprocess.Popen([sys.executable, "-c", burn]) as child:
-        child.wait()
-    after = machine_use.now()
-    assert before is not None and after is not None
-    assert after.ours - before.ours >= 0.45 * os.sysconf("SC_CLK_TCK")
+@pytest.mark.skipif(not machine_use.used([os.getpid()]).ran_ns, reason="reads /proc")
+def test_two_that_compute_on_one_processor_wait_half_of_the_time() -> None:
+    burn = "import os, time\nos.sched_setaffinity(0, {0})\nwhile time.process_time() < 0.6: pass"
+    burners = [subprocess.Popen([sys.executable, "-c", burn]) for _ in range(2)]
+    time.sleep(0.4)
+    use = machine_use.used(burner.pid for burner in burners)
+    for burner in burners:
+        burner.wait()
+    assert machine_use.delayed(machine_use.Use(0, 0), use) > 0.3

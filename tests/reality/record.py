@@ -49,7 +49,7 @@ def of(measured: Measured) -> Record:
 def of_check(checked: Checked, record: Record) -> Record:
     """What the table needs of a check."""
     document = as_dict(checked)
-    kept = ("bound", "passed", "ok", "figures", "others_cpus", "cpu_ratio", "notes", "versions")
+    kept = ("bound", "passed", "ok", "figures", "delayed", "cpu_ratio", "notes", "versions")
     return _rounded(
         {key: document[key] for key in kept}
         | {"requests": checked.predicted.total.requests}
