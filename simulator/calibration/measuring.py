@@ -154,7 +154,8 @@ def _believed(
             continue
         delayed = machine_use.delayed(before, machine_use.used(pids))
         _refuse_partial(live, running)
-        if delayed <= DELAYED_MAX or kind in (Bound.WAITS, Bound.SPLIT):
+        # Those who wait for the GIL wake up all the time to ask for it: they wait, too.
+        if delayed <= DELAYED_MAX or kind is not Bound.CPU:
             return _run_of(plan, live, delayed)
     raise NotMeasured(
         f"it is bound by {kind.value}, and in {TRIES} runs the server waited for a processor for "
