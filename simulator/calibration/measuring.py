@@ -97,15 +97,19 @@ def measure(scenario: Scenario, options: Options, kind: Bound, limit_ns: int, sa
         It can't be served, or what was measured can't be believed.
     """
     plan = scenario.plan
+    # A rate limit remembers what the last run has used of it: then each has its own server.
+    shares = [1] * options.runs if any(s.limits for s in plan.services) else [options.runs]
+    runs: list[Run] = []
+    splits: tuple[tuple[int, ...], ...] = ()
     try:
-        with serve(scenario, database=options.database, progress=say) as running:
-            splits = _splits(scenario, running, say)
-            _warm_up(plan, running)
-            runs = []
-            for k in range(options.runs):
-                say(f"run {k + 1} of {options.runs}")
-                runs.append(_believed(scenario, running, options, limit_ns, kind))
-            versions = dict(running.versions) | {"database": running.database}
+        for share in shares:
+            with serve(scenario, database=options.database, progress=say) as running:
+                splits = splits or _splits(scenario, running, say)
+                _warm_up(plan, running)
+                for _ in range(share):
+                    say(f"run {len(runs) + 1} of {options.runs}")
+                    runs.append(_believed(scenario, running, options, limit_ns, kind))
+                versions = dict(running.versions) | {"database": running.database}
     except (NotServable, ServeError, GeneratorError, ConnectionError) as error:
         raise NotMeasured(str(error)) from error
     return Measured(tuple(runs), splits, plan.client.kept_connections, versions)

@@ -151,6 +151,35 @@ def test_kept_connections_are_opened_before_and_used_again(url: str) -> None:
     assert busy.trace.finish_ns.max() < 190 * MS
 
 
+def test_a_client_that_closes_late_holds_its_connection() -> None:
+    """A server that closes first learns when the client closes, too."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        closed: list[float] = []
+
+        def serve() -> None:
+            for _ in range(2):  # the first asks whether anybody listens
+                sock, _ = listening.accept()
+                with sock:
+                    if sock.recv(4096):
+                        sock.sendall(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\nok")
+                        sock.shutdown(socket.SHUT_WR)
+                        began = time.monotonic()
+                        sock.recv(1)
+                        closed.append(time.monotonic() - began)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        found = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        scenario = text("/", "{requests: 2, users: 1}", "{close_delay: 300ms}")
+        live = driven(found, scenario.replace("fastapi", "flask").replace("async def", "def"),
+                      time_max_ns=700 * MS)  # fmt: skip
+        thread.join()
+    assert live.statuses["ok"] == 1
+    assert 0.25 < closed[0] < 0.6
+
+
 def test_a_failed_answer_is_asked_for_again_after_its_backoff(url: str) -> None:
     client = "{retries: {max: 2, backoff: 50ms}}"
     with server() as fresh:
