@@ -22,7 +22,7 @@ from simulator.calibration.generator import (
 )
 from simulator.calibration.served import NotServable, Running, ServeError, serve
 from simulator.calibration.splits import split
-from simulator.plan import Cpu, LoadKind, Plan, ServerKind, Step
+from simulator.plan import NEVER, Cpu, LoadKind, Plan, ServerKind, Step
 from simulator.record import dataclass
 from simulator.scenario import Scenario
 from simulator.workload import Workload
@@ -97,8 +97,7 @@ def measure(scenario: Scenario, options: Options, kind: Bound, limit_ns: int, sa
         It can't be served, or what was measured can't be believed.
     """
     plan = scenario.plan
-    # A rate limit remembers what the last run has used of it: then each has its own server.
-    shares = [1] * options.runs if any(s.limits for s in plan.services) else [options.runs]
+    shares = [1] * options.runs if _remembers(plan) else [options.runs]
     runs: list[Run] = []
     splits: tuple[tuple[int, ...], ...] = ()
     try:
@@ -126,9 +125,25 @@ def _splits(scenario: Scenario, running: Running, say: Say) -> tuple[tuple[int, 
     return tuple(split(running.url, plan.client.kept_connections) for _ in range(SPLITS))
 
 
+def _grows(plan: Plan) -> bool:
+    """Whether a pool opens connections when they are asked for, and so has a first time."""
+    return any(pool.min < pool.size for pool in plan.pools)
+
+
+def _remembers(plan: Plan) -> bool:
+    """Whether a server after a run is not what it was before: then each run has its own.
+
+    A rate limit knows what was used of it, pools have grown, work that nobody waits for any
+    more still holds threads and connections.
+    """
+    leaves = (plan.client.timeout_ns, plan.drain_ns, *(r.deadline_ns for r in plan.routes))
+    limited = any(service.limits for service in plan.services)
+    return limited or _grows(plan) or min(leaves) < NEVER
+
+
 def _warm_up(plan: Plan, running: Running) -> None:
-    """A burst to every route, not measured; not where it would use up a service's limit."""
-    if any(service.limits for service in plan.services) or plan.faults:
+    """A burst, not measured; not where the first time is what the scenario is about."""
+    if _remembers(plan) or plan.faults:
         return
     open_loads = [load for load in plan.loads if load.kind is LoadKind.BURST]
     if not open_loads or plan.server.kind is not ServerKind.ASGI:
