@@ -15,12 +15,15 @@ from simulator.analysis.summary import summarize
 from simulator.calibration.check import Checked, NotMeasured, Options, compared, prepared
 from simulator.calibration.check_page import render as page
 from simulator.calibration.figures import bound
+from simulator.calibration.generator import Budget
 from simulator.calibration.measuring import measure
 from simulator.engines.reference import run
 from simulator.workload import Workload
 from tests.conftest import ROOT
 from tests.reality import record, table
 from tests.reality.cases import CASES, FULL, Case
+
+ALLOWED = Budget.parse("requests<=20k,rate<=5000/s,time<=3m")
 
 
 def main() -> None:
@@ -77,7 +80,8 @@ def _checked(case: Case, known: record.Record) -> Checked:
 
 def _options(case: Case) -> Options:
     overheads = str(record.OVERHEADS) if record.OVERHEADS.exists() else "typical"
-    return Options(overheads=overheads, runs=case.runs, scale=Fraction(case.scale))
+    scale = Fraction(case.scale)
+    return Options(overheads=overheads, runs=case.runs, scale=scale, budget=ALLOWED)
 
 
 def _file(case: Case) -> str:
