@@ -101,13 +101,16 @@ def test_nothing_runs_on_when_the_supervisor_is_killed() -> None:
         assert not folder.exists()  # the next one tidies up
 
 
-def test_a_part_that_dies_ends_all() -> None:
-    with serve(loads(CALLING)) as running:
+@pytest.mark.parametrize(
+    ("part", "said"), [("outside", "server of what is called"), ("server", "server")]
+)
+def test_a_part_that_dies_ends_all(part: str, said: str) -> None:
+    with serve(loads(CALLING, ["server.workers=2"])) as running:
         pids = all_pids(running)
         assert running.failure() is None
-        os.kill(running.processes["outside"][0], signal.SIGTERM)
+        os.kill(running.processes[part][0], signal.SIGKILL)
         assert gone(pids, 10) == []
-        assert (running.failure() or "").startswith("the outside ended with -15")
+        assert running.failure() == f"the {said} ended with -9"
 
 
 def test_a_port_that_is_taken() -> None:
@@ -127,7 +130,7 @@ def test_a_server_that_dies_at_its_start(
 ) -> None:  # fmt: skip
     (tmp_path / "uvicorn.py").write_text("raise SystemExit('uvicorn is broken')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    assert failure(PLAIN) == "the server-0 ended with 1:\nuvicorn is broken"
+    assert failure(PLAIN) == "the server ended with 1\nuvicorn is broken"
 
 
 def failure(text: str, kind: type[Exception] = ServeError, **options: Any) -> str:

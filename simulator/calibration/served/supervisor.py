@@ -35,6 +35,12 @@ from simulator.calibration.served.postgres import Embedded, Wanted, forget, prep
 from simulator.scenario.lower import lower
 
 PREFIX = "sim-serve-"
+PARTS = {
+    "server-0": "server",
+    "outside": "server of what is called",
+    "listeners": "client of the WebSockets",
+}
+"""What a person calls each process."""
 _LOOK_S = 0.02
 
 
@@ -200,7 +206,8 @@ class Supervisor:
         for name, child in self.children.items():
             if child.poll() is not None:
                 log = children.tail(self.folder / f"{name}.log")
-                raise ServeError(f"the {name} ended with {child.returncode}:\n{log}")
+                part = PARTS.get(name, name.replace("-", " of instance "))
+                raise ServeError(f"the {part} ended with {child.returncode}\n{log}".rstrip())
         for database in self.databases.values():
             if why := database.check():
                 raise ServeError(why)
