@@ -4,7 +4,7 @@ Kernels are plain Python functions on lists of integers as well: with ``NUMBA_DI
 or without Numba, they run as such.
 
 What Numba keeps on disk for a function it makes anew when that function's file changes, not
-when one that it calls does. So the folder is named by a hash of all the kernels' sources, of
+when one that it calls does. So the folder is named by a hash of the kernels' sources, of
 Numba, Python and the processor: another source is another folder.
 """
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import sys
 import tempfile
 from collections.abc import Callable
@@ -44,22 +45,36 @@ OPTIONS: dict[str, Any] = {
     "error_model": "numpy",  # no kernel divides by what may be 0
 }
 ONLY_CALLED_BY_KERNELS = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-SOURCES = Path(__file__).parent
+KERNEL = Path(__file__).parent / "kernel.py"
+IMPORT = re.compile(r"^from ([\w.]+) import ([\w ,]*)", re.MULTILINE)
 
 
-def folder(sources: Path = SOURCES) -> Path:
-    """Where what these sources compile to is kept, if that can be written to."""
+def sources(entry_file: Path) -> list[Path]:
+    """The file of an entry and all files beside it that it imports, directly or not."""
+    found, todo = {entry_file}, [entry_file]
+    while todo:
+        for module, names in IMPORT.findall(todo.pop().read_text(encoding="utf-8")):
+            for name in (module.rpartition(".")[2], *names.replace(",", " ").split()):
+                path = entry_file.parent / f"{name}.py"
+                if path not in found and path.exists():
+                    found.add(path)
+                    todo.append(path)
+    return sorted(found)
+
+
+def folder(entry_file: Path = KERNEL) -> Path:
+    """Where what an entry compiles to is kept, if that can be written to."""
     mixed = blake2b(digest_size=8)
-    for path in sorted(sources.glob("*.py")):
+    for path in sources(entry_file):
         mixed.update(path.name.encode() + b"\0" + path.read_bytes())
-    # Their numbers of causes and outcomes come from here.
+    # Kernels have numbers of causes and outcomes, and limits, from these.
     for outside in ("../contract.py", "../../plan.py"):
-        if (sources / outside).exists():
-            mixed.update((sources / outside).read_bytes())
-    machine = (sys.version, version("numba"), version("llvmlite"), platform.processor())
-    mixed.update(repr((*machine, platform.machine(), _processor())).encode())
+        if (entry_file.parent / outside).exists():
+            mixed.update((entry_file.parent / outside).read_bytes())
+    machine = (sys.version, version("numba"), version("llvmlite"), platform.machine())
+    mixed.update(repr((*machine, _processor())).encode())
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "concurrency-simulator" / f"kernels-{mixed.hexdigest()}"
+    return Path(base) / "concurrency-simulator" / f"{entry_file.stem}-{mixed.hexdigest()}"
 
 
 def _processor() -> str:
@@ -71,14 +86,14 @@ def _processor() -> str:
     return "\n".join(sorted({line for line in lines if line.startswith(("model name", "flags"))}))
 
 
-def is_kept(sources: Path = SOURCES) -> bool:
-    """Whether these sources were compiled before on this machine."""
-    return not PLAIN and any(folder(sources).rglob("kernel.run-*.nbi"))
+def is_kept() -> bool:
+    """Whether the kernels were compiled before on this machine."""
+    return not PLAIN and any(folder().rglob("*.nbi"))
 
 
-def _kept_in(sources: Path) -> Path:
+def _kept_in(entry_file: Path) -> Path:
     """The folder, made for this user alone; one that lasts for this process if that fails."""
-    wanted = folder(sources)
+    wanted = folder(entry_file)
     try:
         wanted.mkdir(parents=True, exist_ok=True, mode=0o700)
         with tempfile.TemporaryFile(dir=wanted):
@@ -98,7 +113,7 @@ def entry(function: Function) -> Function:
         return function
     config: Any = import_module("numba").config
     before = config.CACHE_DIR
-    config.CACHE_DIR = str(_kept_in(Path(function.__code__.co_filename).parent))
+    config.CACHE_DIR = str(_kept_in(Path(function.__code__.co_filename)))
     try:
         compiled: Function = _compiled(function, cache=True)
     finally:

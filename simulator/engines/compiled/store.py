@@ -13,13 +13,15 @@ from simulator.engines.compiled.memory import HEADER, TOP, TOP_SOFT, Memory
 
 SLACK = 1 << 17
 """Words that a kernel may use between two looks at what is left."""
+FIRST = 2 * SLACK if PLAIN else 1 << 23
+"""Words to begin with; those of an array cost nothing until they are written."""
 
 
 class Store:
     """A memory that grows; ``words`` is what the kernels get."""
 
     def __init__(self) -> None:
-        self._words: Any = [0] * (2 * SLACK) if PLAIN else np.zeros(2 * SLACK, dtype=np.int64)
+        self._words: Any = [0] * FIRST if PLAIN else np.zeros(FIRST, dtype=np.int64)
         self._words[TOP] = HEADER
         self.grow()
 
@@ -43,7 +45,10 @@ class Store:
             if PLAIN:
                 self._words.extend([0] * more)
             else:
-                self._words = np.concatenate([self._words, np.zeros(more, dtype=np.int64)])
+                words = np.zeros(have + more, dtype=np.int64)
+                used = min(int(self._words[TOP]), have)
+                words[:used] = self._words[:used]
+                self._words = words
         self._words[TOP_SOFT] = len(self._words) - SLACK
 
     def put(self, address: int, values: Sequence[int]) -> None:
