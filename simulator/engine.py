@@ -36,7 +36,7 @@ class Engine(Enum):
     COMPILED = "compiled"
 
 
-EVENTS_WHEN_KEPT = 150_000
+EVENTS_WHEN_KEPT = 100_000
 """Events from which on loading compiled kernels is sooner done than running SimPy."""
 EVENTS_WHEN_NOT = 4_000_000
 """The same where they are still to be compiled."""
