@@ -110,6 +110,8 @@ def swept(
     from simulator.experiments.executors import available_cpus
     from simulator.scenario import ScenarioError
 
+    if cluster is not None and jobs is not None:
+        console.usage("--jobs and --cluster, expected one: a cluster's workers are its own")
     try:
         file = None if out is None else _opened(out, question, resume)
         result = sweep.run(

@@ -21,6 +21,7 @@ from simulator.analysis import confidence
 from simulator.analysis.trust import (
     DETERMINISTIC,
 )
+from simulator.analysis.verdicts import ThresholdResult
 from simulator.answer import Answer
 from simulator.engines.contract import LimitError
 from simulator.experiments.combining import combined
@@ -34,6 +35,8 @@ LOOKS = (5, 7, 10, 14, 20, 28, 40, 56, 80, 112, 160, 200)
 """Numbers of replications at which `-n auto` may stop."""
 TIGHT = 0.05
 """Half of an interval, as a share of its number, that is sure enough without thresholds."""
+NEAR = 0.01
+"""The same, as a share of a threshold's limit: what is as near to it stays undecided."""
 REPLICATIONS_MAX = 10_000
 """Replications of one scenario."""
 
@@ -213,9 +216,18 @@ def enough(runs: Sequence[Measured]) -> bool:
     highest = max([p for p in asked if p is not None and p < 100], default=Fraction(_WEIGHED))
     samples = sum(run.total.ok for run in runs)
     if found.thresholds:
-        decided = all(result.verdict != "undecided" for result in found.thresholds)
+        decided = all(map(_settled, found.thresholds))
         return decided and samples * (100 - highest) >= 100 * _BEYOND
     estimates = (("mean", found.total.mean_ns), ("p95", found.total.percentile_ns(95)))
     known = [(found.trust.of("", what), value) for what, value in estimates if value]
     tight = all(i is not None and i.half(value) <= TIGHT * value for i, value in known)
     return tight and samples * (100 - highest) >= 100 * _BEYOND
+
+
+def _settled(result: ThresholdResult) -> bool:
+    """Whether a threshold is decided, or so near to its limit that more runs hardly help."""
+    if result.verdict != "undecided":
+        return True
+    if result.interval is None or result.observed is None:
+        return False
+    return result.interval.half(float(result.observed)) <= NEAR * float(result.threshold.value)

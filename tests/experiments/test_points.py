@@ -119,6 +119,8 @@ def test_what_does_not_belong_together_is_refused(sim: Sim, queue: Path, tmp_pat
     assert "can't read" in refused("merge", str(tmp_path / "missing.jsonl"))
     for words in (["--resume"], ["--shard", "1/2"]):
         assert "wants -o FILE" in refused("sweep", str(queue), *SWEEP, *words)
+    both = ("--jobs", "2", "--cluster", "tcp://127.0.0.1:9")
+    assert "--jobs and --cluster, expected one" in refused("sweep", str(queue), *SWEEP, *both)
     for shard in ("0/2", "3/2", "half"):
         assert "expected i/n such as 1/4" in refused(
             "sweep", str(queue), *SWEEP, "-o", str(other), "--shard", shard

@@ -116,6 +116,8 @@ def test_auto_goes_on_until_every_threshold_is_decided() -> None:
     assert enough(sure) and not enough(unsure)
     assert (next_look(sure, AUTO), next_look(unsure, AUTO)) == (None, LOOKS[1])
     assert next_look(unsure * 40, AUTO) is None  # 200: no further
+    near = [limit(run, 200, spread_ms=1, number=i) for i in range(20)]  # the limit is 200 ms
+    assert combined(near).thresholds[0].verdict == "undecided" and enough(near)
 
 
 def test_auto_wants_enough_samples_for_the_percentile() -> None:
