@@ -7,9 +7,12 @@ numbers), so that what differs is the effect of the one change.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from typing import Any
+
+import numpy as np
 
 from simulator.analysis.bands import Band, Story, bands, slowest
 from simulator.analysis.bounds import station_bound
@@ -28,6 +31,8 @@ NEXT_MAX = 3
 WORKERS_MAX = 64
 """Workers up to which an event loop or a GIL is put out of the way."""
 _TENTH = Fraction(1, 10)
+_THINKING = re.compile(r"\.load\[\d+\]\.think$")
+"""The users' own time, which nobody who runs a service can change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,9 +179,14 @@ class _Runs:
 
 
 def _order(before: Measured, after: Measured) -> tuple[int | Fraction, float]:
-    """Fewer failures first, then a lower mean."""
+    """Fewer without an answer first, failed or stuck, then a lower mean."""
     mean = after.total.mean_ns
-    return after.total.errors - before.total.errors, float("inf") if mean is None else mean
+    return unanswered(after) - unanswered(before), float("inf") if mean is None else mean
+
+
+def unanswered(found: Measured) -> int | Fraction:
+    """Requests that failed, or for which the run ended too early: in a deadlock they never end."""
+    return found.total.requests - found.total.ok
 
 
 def _waited_for(answer: Answer) -> tuple[frozenset[str], tuple[str, ...]]:
@@ -250,7 +260,7 @@ def _more(scenario: Scenario, waited: frozenset[str]) -> Iterator[tuple[str, str
 def _faster(scenario: Scenario) -> Iterator[tuple[str, str, bool]]:
     """Each time of a step or a service, a tenth shorter."""
     for stream in scenario.plan.streams:
-        if not stream.name.startswith(("routes.", "services.")):
+        if not stream.name.startswith(("routes.", "services.")) or _THINKING.search(stream.name):
             continue
         spec = _at(scenario.document, stream.name)
         key, less = scenario.key(stream.name), _scaled(spec, 1 - _TENTH)
@@ -332,10 +342,22 @@ def _without(answer: Answer, label: str) -> Iterator[tuple[str, ...]]:
             cores = [f"server.cores={now}"] if scenario.plan.server.cores < now else []
             yield (f"{key}={now}", *cores)
         return
-    wanted = max(len(answer.trace), peak_demand(answer.trace, label), 2 * now)
+    # In a deadlock each may want more of them at once than it has come to ask for.
+    each = _most_visits(answer, label) if answer.trace.stuck else 1
+    wanted = max(len(answer.trace) * each, peak_demand(answer.trace, label), 2 * now)
     if path.endswith("max_connections"):
         wanted += document["databases"][label.removeprefix("database ")]["reserved"]
     yield (f"{key}={min(wanted, REQUESTS_MAX)}",)
+
+
+def _most_visits(answer: Answer, label: str) -> int:
+    """Most visits that one request has paid to a resource; one more if it is stuck at it."""
+    trace = answer.trace
+    here = np.isin(
+        trace.visits.station, [i for i, s in enumerate(trace.stations) if s.label == label]
+    )
+    requests = trace.visits.request[here]
+    return 1 + int(np.bincount(requests[requests >= 0]).max(initial=0))
 
 
 def _without_limit(document: dict[str, Any], service: str) -> Iterator[tuple[str, ...]]:

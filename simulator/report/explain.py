@@ -9,7 +9,7 @@ from typing import Any
 
 from simulator.analysis.bands import Span, Story
 from simulator.analysis.known import Known
-from simulator.experiments.explain import Change, Explanation, Next
+from simulator.experiments.explain import Change, Explanation, Next, unanswered
 from simulator.experiments.measures import Measured
 from simulator.report import format
 from simulator.report.terminal import clean, load_words, server_words
@@ -119,7 +119,8 @@ def _changes(found: Explanation) -> list[str]:
     before = found.chain[0].measured if found.chain else None
     if before is None or not (found.changes or found.unwaited):
         return []
-    table = [["SENSITIVITY, one change", "mean", "", "p95", "", "errors"]]
+    stuck = any(m.total.in_flight for m in (before, *(c.measured for c in found.changes)))
+    table = [["SENSITIVITY, one change", "mean", "", "p95", "", "not ok" if stuck else "errors"]]
     table += [_change(before, change) for change in found.changes[:_CHANGES_SHOWN]]
     lines = _table(table) if found.changes else ["  SENSITIVITY"]
     if found.unwaited:
@@ -134,7 +135,7 @@ def _change(before: Measured, change: Change) -> list[str]:
         (before.total.mean_ns, after.mean_ns),
         (before.total.percentile_ns(95), after.percentile_ns(95)),
     )
-    errors = after.errors - before.total.errors
+    errors = unanswered(change.measured) - unanswered(before)
     return [
         f"  {clean(change.what)}",
         *_difference(*mean),
@@ -188,7 +189,7 @@ def _story(found: Explanation) -> list[str]:
         took = format.duration(span.end_ns - span.begin_ns)
         lines.append(f"    {at:>8}  {label:{width}}  {took:>8}  {_bar(span, story)}".rstrip())
     if len(story.spans) > len(shown):
-        lines.append(f"    … and {len(story.spans) - len(shown)} shorter ones")
+        lines.append(f"    … and {len(story.spans) - len(shown)} more, none of them longer")
     return lines + _wrapped(f"in all: {', '.join(spent)}", 4, 6)
 
 
