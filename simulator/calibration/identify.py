@@ -143,7 +143,9 @@ class _Identification:
             self.singles[label] = _latencies(first)
             return Route(label, FAILS, (0.0,))
         singles = self.singles[label] = self._alone(label, SINGLES)
-        times = tuple(np.maximum(singles - self.single_s, 0.0).tolist())
+        # What a request costs by itself is taken from the same seconds: machines drift.
+        self._look_at_reference()
+        times = tuple(np.maximum(singles - self.nothing[-1], 0.0).tolist())
         single = float(np.median(singles))
         steady = self._ask("one user", {label: {"users": 1, "requests": _fitting(
             PHASE_S, single, 5, 60)}})  # fmt: skip

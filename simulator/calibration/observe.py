@@ -22,7 +22,7 @@ from simulator.scenario import loads
 from simulator.trace import NOT_FINISHED
 from simulator.workload import Workload
 
-TRIES = 4
+TRIES = 6
 """Of a probe that the generator could not send on time."""
 FORMAT = "sim calibrate observations 1"
 
