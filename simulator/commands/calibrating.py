@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import sys
@@ -157,17 +156,18 @@ def _machine(asked: Asked, scenario: Scenario, as_json: bool) -> int:
     if any("fresh" in reason for reason in refusals(machine.scenario, database=asked.database)):
         machine = machinery(scenario, connects=False)
     found: Fit | None = None
+    versions: dict[str, str] = {}
     about = {"of": "overheads", "scenario": scenario.path}
     if asked.does("observe"):
         with serve(machine.scenario, database=asked.database, progress=_say) as service:
             _say("probing")
-            with _asking(asked, about, service.url) as ask:
-                found = fit(machine, ask)
             versions = dict(service.versions)
+            with _asking(asked, about | {"versions": versions}, service.url) as ask:
+                found = fit(machine, ask)
     elif asked.does("fit"):
+        versions = _head(asked).get("versions", {})
         with _asking(asked, about, None) as ask:
             found = fit(machine, ask)
-        versions = {}
     if asked.only == "observe":
         console.tell(f"written: {asked.path(OBSERVED)}")
         return console.OK
@@ -182,6 +182,15 @@ def _machine(asked: Asked, scenario: Scenario, as_json: bool) -> int:
     if not asked.does("check"):
         return console.OK
     return _check_scenario(asked, found, path, as_json)
+
+
+def _head(asked: Asked) -> dict[str, Any]:
+    """What a record says it is of."""
+    from simulator.calibration.observe import replayed
+
+    path = asked.path(OBSERVED)
+    assert path is not None
+    return replayed(path)[0]
 
 
 def _told(versions: dict[str, str]) -> list[str]:
@@ -317,10 +326,8 @@ def _labels(asked: Asked, url: str) -> list[str]:
     if asked.files:
         document = running.loaded(asked.files[0], asked.overrides).document
         return [route.get("path", f"GET /{name}") for name, route in document["routes"].items()]
-    path = asked.path(OBSERVED)
-    if not asked.does("observe") and path is not None:
-        head = json.loads(path.read_text(encoding="utf-8").splitlines()[0])
-        return list(head.get("routes", []))
+    if not asked.does("observe"):
+        return list(_head(asked).get("routes", []))
     found, skipped = listed_routes(url, allow_remote=asked.remote)
     if skipped:
         console.tell(f"not looked at, they need something: {', '.join(skipped)}")
