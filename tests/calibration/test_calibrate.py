@@ -176,3 +176,11 @@ def test_a_scenario_of_what_was_found_is_written_as_one_that_loads(tmp_path: Pat
     plan = load(path).plan
     assert plan.routes[0].label == "GET /a"
     assert path.read_text().startswith("# What sim calibrate found at http://127.0.0.1:8000;")
+
+
+def test_the_readme_shows_the_small_app_as_it_is() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    section = readme.partition("### Your machine, and a server that runs already")[2]
+    shown = section.partition("```py\n")[2].partition("```")[0]
+    assert shown.count("@app.") >= 5
+    assert shown in (ROOT / "simulator/calibration/app.py").read_text(encoding="utf-8")
