@@ -117,7 +117,9 @@ BROKEN: list[tuple[str, Any, str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize(("rule", "module", "name", "broken"), BROKEN, ids=lambda part: str(part))
+@pytest.mark.parametrize(
+    ("rule", "module", "name", "broken"), BROKEN, ids=[rule for rule, *_ in BROKEN]
+)
 def test_a_broken_rule_is_found(
     rule: str, module: Any, name: str, broken: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
