@@ -6,6 +6,7 @@ full is told. Progress is said on a terminal only, and only of what takes long.
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
 import sys
@@ -56,7 +57,9 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        usage(f"can't write {error.filename}: {error.strerror}")
+        # A disk that is full is known when the file is closed, which no longer has a name.
+        tell(f"error: can't write {error.filename or path}: {error.strerror}")
+        leave(ENVIRONMENT if error.errno == errno.ENOSPC else USAGE)
     tell(f"written: {path}")
 
 

@@ -39,7 +39,14 @@ def print_explanation(words: list[str], *, seed: int | None, as_json: bool) -> i
     if len(files) > 1:
         console.usage(f"{len(files)} files, expected one: sim explain FILE KEY=VALUE")
     try:
-        found = explain(files[0], read(files[0]), overrides, seed=seed, progress=_progress())
+        found = explain(
+            files[0],
+            read(files[0]),
+            overrides,
+            seed=seed,
+            progress=_progress(),
+            arrived=console.requests_progress(files[0]),
+        )
     except (ScenarioError, LimitError) as error:
         console.tell(error)
         return console.INVALID

@@ -57,7 +57,8 @@ def found(question: Question, jobs: int | None) -> Found:
     try:
         # A search is about twelve trials.
         with Local(jobs or available_cpus(), 12 * question.number) as executor:
-            return size.search(question, executor=executor, progress=_progress())
+            arrived = console.requests_progress(question.path)
+            return size.search(question, executor=executor, progress=_progress(), arrived=arrived)
     except ScenarioError as error:
         console.tell(error)
         console.leave(console.INVALID)

@@ -91,13 +91,14 @@ def explain(
     *,
     seed: int | None = None,
     progress: Callable[[str], None] = lambda what: None,
+    arrived: Callable[[int], None] = lambda count: None,
 ) -> Explanation:
     """Run the scenario, and then as many variants as it takes.
 
     Parameters
     ----------
-    progress : callable
-        Called before each run with what it changes.
+    progress, arrived : callable
+        Called before each run with what it changes; within it with how many have arrived.
 
     Returns
     -------
@@ -113,8 +114,8 @@ def explain(
     """
     scenario = loads(text, overrides, path=path)
     progress("as it is")
-    answer = simulate(scenario, seed=seed)
-    runs = _Runs(path, text, tuple(overrides), seed, progress)
+    answer = simulate(scenario, seed=seed, progress=arrived)
+    runs = _Runs(path, text, tuple(overrides), seed, progress, arrived)
     changes: list[Change] = []
     chain: list[Next] = []
     interrupted = answer.trace.ended == "interrupted"
@@ -155,9 +156,10 @@ class _Runs:
         fixed: tuple[str, ...],
         seed: int | None,
         progress: Callable[[str], None],
+        arrived: Callable[[int], None],
     ) -> None:
         self.path, self.text, self.fixed = path, text, fixed
-        self.seed, self.progress = seed, progress
+        self.seed, self.progress, self.arrived = seed, progress, arrived
 
     def run(self, overrides: Sequence[str], what: str) -> Answer | None:
         """The answer; None where that is no valid scenario, or reaches a limit.
@@ -170,7 +172,7 @@ class _Runs:
         self.progress(what)
         try:
             scenario = loads(self.text, (*self.fixed, *overrides), path=self.path)
-            answer = simulate(scenario, seed=self.seed)
+            answer = simulate(scenario, seed=self.seed, progress=self.arrived)
         except (ScenarioError, LimitError):
             return None
         if answer.trace.ended == "interrupted":

@@ -75,14 +75,18 @@ class _Runs:
     """Trials by point: each point is run once."""
 
     def __init__(
-        self, asked: Question, executor: Executor, progress: Callable[[Trial, int], None]
+        self,
+        asked: Question,
+        executor: Executor,
+        progress: Callable[[Trial, int], None],
+        arrived: Callable[[int], None],
     ) -> None:
         self.asked = asked
         self._executor = executor
         self.trials: dict[Point, Trial] = {}
         self.assumed: tuple[str, ...] = ()
         self.goals: tuple[Threshold, ...] = ()
-        self._progress = progress
+        self._progress, self._arrived = progress, arrived
 
     def values(self, point: Point) -> tuple[str, ...]:
         """The values of a point; of load and work the least is the most generous."""
@@ -141,7 +145,7 @@ class _Runs:
         values = self.values(point)
         try:
             scenario = self.scenario(point)
-            answer = simulate(scenario, seed=self.asked.seed)
+            answer = simulate(scenario, seed=self.asked.seed, progress=self._arrived)
             found = measured(answer) if self.asked.number == 1 else self._several(answer, values)
         except ScenarioError as error:
             return Trial(values, None, first_problem(error), False)
@@ -172,6 +176,7 @@ def search(
     *,
     executor: Executor | None = None,
     progress: Callable[[Trial, int], None] = lambda trial, left: None,
+    arrived: Callable[[int], None] = lambda count: None,
 ) -> Found:
     """Run as few trials as it takes.
 
@@ -179,8 +184,8 @@ def search(
     ----------
     executor : Executor, optional
         Computes the replications of a trial; default: this process.
-    progress : callable
-        Called after each trial with it and the number of points still undecided.
+    progress, arrived : callable
+        Called after each trial with it and the number of undecided points, within with arrivals.
 
     Returns
     -------
@@ -195,10 +200,9 @@ def search(
         If a goal names a metric or a route that is not there.
     """
     shape = tuple(len(axis.values) for axis in asked.axes)
-    runs = _Runs(asked, executor or Local(1, 1), progress)
+    runs = _Runs(asked, executor or Local(1, 1), progress, arrived)
     generous = tuple(n - 1 for n in shape)
-    scenario = runs.scenario(generous)
-    forbidden = runs.broken(generous)
+    scenario, forbidden = runs.scenario(generous), runs.broken(generous)
     rank, allowed = _rank(asked), np.ones(shape, dtype=np.bool_)
     if forbidden:
         allowed = within(shape, runs.allowed)

@@ -172,3 +172,10 @@ def test_the_last_bar_has_room(sim: Sim, tmp_path: Path) -> None:
     data = json.loads(parsed(report(sim, tmp_path, "configs/1000req.yaml")).scripts[0])
     timeline = data["timeline"]
     assert (timeline["x"][-1], timeline["end"]) == (98, 100)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_full_disk_is_told(sim: Sim) -> None:
+    shown = sim("run", "configs/1000req.yaml", "--report", "/dev/full")
+    assert shown.code == 5
+    assert "can't write /dev/full: No space left on device" in shown.err
