@@ -1,6 +1,7 @@
 """Confidence intervals: over replications, and of one long run by its batches.
 
-Between replications numbers are independent, and Student's t holds for their mean. Within
+Between replications numbers are independent, and Student's t holds for their mean; from ten on
+what skewness they show bends it (a busy queue has more to fear than to hope). Within
 one run they are correlated: a queue that is long stays long for a while. There the mean is
 taken over batches (Conway 1963, Schmeiser 1982), fewer and longer ones until neighbours are
 hardly correlated; what correlation is left widens the interval by (1 + φ) / (1 − φ), and
@@ -29,6 +30,8 @@ BATCHES = (32, 16, 8)
 """Batches that one run is cut into: the most whose means are hardly correlated."""
 BATCH_MIN = 10
 """Values of a batch at least."""
+SKEWED_FROM = 10
+"""Replications whose skewness is looked at: that of fewer says nothing."""
 CORRELATED = 0.15
 """Correlation of neighbouring batches from which longer ones are taken."""
 
@@ -49,7 +52,10 @@ def over_replications(values: Sequence[float], level: float = LEVEL) -> Interval
     """The interval of the mean of independent values; None of fewer than two."""
     if len(values) < 2:
         return None
-    return _around(np.asarray(values, dtype=np.float64), level)
+    found = np.asarray(values, dtype=np.float64)
+    if len(found) < SKEWED_FROM:
+        return _around(found, level)
+    return _bent(found, level, 0.0)
 
 
 def of_mean(values: FloatArray | IntArray, level: float = LEVEL) -> Interval | None:
@@ -118,7 +124,7 @@ def _around(values: FloatArray, level: float) -> Interval:
 
 
 def _bent(values: FloatArray, level: float, correlation: float) -> Interval:
-    """Student's interval of batch means that are a little correlated and a little skewed."""
+    """Student's interval of values that may be a little correlated and a little skewed."""
     number, mean, spread = len(values), float(values.mean()), float(values.std(ddof=1))
     if not spread:
         return Interval(mean, mean)

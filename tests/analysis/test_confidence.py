@@ -24,6 +24,16 @@ def test_over_replications_is_student_s_t() -> None:
     assert confidence.over_replications([4.0, 4.0, 4.0]) == Interval(4.0, 4.0)
 
 
+def test_ten_replications_that_are_skewed_bend_the_interval() -> None:
+    even, skewed = [9.0, 11.0] * 5, [9.0] * 9 + [19.0]
+    found = confidence.over_replications(even)
+    low, high = stats.t.interval(0.95, 9, loc=10, scale=stats.sem(even))
+    assert found is not None and (found.low, found.high) == pytest.approx((low, high))
+    bent = confidence.over_replications(skewed)
+    assert bent is not None
+    assert bent.high - 10 > 2 * (10 - bent.low)
+
+
 def test_a_share_that_was_never_seen_has_an_upper_end() -> None:
     found = confidence.exact_share(0, 1000)
     assert found is not None
