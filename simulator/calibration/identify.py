@@ -226,7 +226,7 @@ class _Identification:
         slots = 1 if seen.kind == shapes.SERIAL else seen.size
         late = seen.kind == shapes.SHARED
         if late:  # answers wait behind handlers: their order says nothing
-            slots = max(round(sum(between) / 2), 1)
+            slots = self._largest_at_once(label, between, single)
         if not slots:
             slots = shapes.slots_in_line(self.finish[label], alone, between)
         stops = self._stops_all(label, slots, single)
@@ -234,6 +234,18 @@ class _Identification:
         if slots == 1 and stops:
             kind = COMPUTES if self.local and self._computes(label, single) else BLOCKS
         return Route(label, kind, times, slots, between, stops_all=stops, answers_late=late)
+
+    def _largest_at_once(self, label: str, between: tuple[float, float], single: float) -> int:
+        """The largest burst whose last answer takes no second round; by bisection."""
+        least, beyond = max(1, math.floor(0.8 * between[0])), math.ceil(1.25 * between[1]) + 1
+        while beyond - least > 1:
+            n = (least + beyond) // 2
+            answers = self._ask("burst", {label: {"requests": n, "at": "once"}})
+            if answers.completions[-1] < 1.5 * single:
+                least = n
+            else:
+                beyond = n
+        return least
 
     def _rungs_for(self, label: str, single: float, seen: Shape) -> list[int]:
         about = max(seen.size, round(seen.concurrency), 1)
