@@ -299,7 +299,7 @@ class Program:
 
     def _call(self, step: Call) -> None:
         number, frees = self.numbers[id(step)], int(step.frees_loop)
-        again, releases, ends, on = Label(), Label(), Label(), Label()
+        again, releases, ends, on, uses = Label(), Label(), Label(), Label(), Label()
         backoff = step.retries.backoff
         self.emit(code.CALL_OP)
         self.mark(again)
@@ -314,8 +314,9 @@ class Program:
             self.emit(code.WAIT, contract.wait_for_client(self.plan, step.service), frees, 1, 1)
             self.emit(code.CALL_CONNECTED, ends)
         if cpu_ns:
-            self.emit(code.IF_LOST, releases)
+            self.emit(code.IF_LOST, uses)
             self._sends(cpu_ns - builds_ns - reads_ns, step.frees_loop)
+            self.mark(uses)
         self.emit(code.EXCHANGE, releases)
         self.emit(code.WAIT, -1, frees)
         if cpu_ns:
