@@ -114,6 +114,8 @@ class _Writer:
                 server["switch_interval"] = chance.choice(["5ms", "1ms"])
         if self.kind == "asgi":
             server["loop"] = chance.choice(["uvloop", "asyncio"])
+            if isinstance(server["gil"], dict):
+                self.maybe(0.5, server["gil"], wake=lambda: chance.choice(["0s", "12us", "1ms"]))
             self.maybe(0.15, server, limit_concurrency=lambda: chance.randint(2, 20))
         if self.kind == "sync":
             self.maybe(0.3, server, timeout=lambda: chance.choice(["4ms", "10ms"]))
