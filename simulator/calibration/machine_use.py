@@ -13,6 +13,8 @@ from pathlib import Path
 from simulator.record import dataclass
 
 PROC = Path("/proc")
+SHORT_NS = 5_000_000
+"""A wait that says nothing: a few threads, each woken once on a machine that does something."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,5 +39,5 @@ def used(pids: Iterable[int]) -> Use:
 
 def delayed(before: Use, after: Use) -> float:
     """How long they waited for a processor between two instants, relative to how long they ran."""
-    ran = after.ran_ns - before.ran_ns
-    return max(0, after.waited_ns - before.waited_ns) / ran if ran > 0 else 0.0
+    ran, waited = after.ran_ns - before.ran_ns, after.waited_ns - before.waited_ns
+    return waited / ran if ran > 0 and waited > SHORT_NS else 0.0

@@ -172,9 +172,11 @@ def test_a_wrong_prediction_fails(sim: Sim, tmp_path: Path) -> None:
 
 
 def test_waiting_for_a_processor_is_told_relative_to_running() -> None:
-    before, after = machine_use.Use(100, 50), machine_use.Use(300, 90)
+    ms = 1_000_000
+    before, after = machine_use.Use(100 * ms, 50 * ms), machine_use.Use(300 * ms, 90 * ms)
     assert machine_use.delayed(before, after) == pytest.approx(0.2)
     assert machine_use.delayed(before, before) == 0.0
+    assert machine_use.delayed(before, machine_use.Use(101 * ms, 54 * ms)) == 0.0  # too short
 
 
 @pytest.mark.skipif(not machine_use.used([os.getpid()]).ran_ns, reason="reads /proc")

@@ -196,8 +196,8 @@ def test_timeouts_abort_and_retry_as_the_scenario_says(url: str) -> None:
     live = driven(url, text("/hang", "{requests: 2, at: once}", client))
     assert live.statuses == {"client_timeout": 2}
     assert live.trace.finish_ns.tolist() == [250 * MS] * 2  # 100 + 50 + 100, as simulated
-    plan = loads(text("/hang", "{requests: 2, at: once}", client, ", deadline: 180ms")).plan
-    assert drive(plan, Workload(plan), url).trace.finish_ns.tolist() == [180 * MS] * 2
+    leaves = text("/hang", "{requests: 2, at: once}", client, ", deadline: 180ms")
+    assert driven(url, leaves).trace.finish_ns.tolist() == [180 * MS] * 2
 
 
 def test_a_stream_tells_its_first_byte(url: str) -> None:

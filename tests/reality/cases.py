@@ -63,7 +63,7 @@ CASES = (
     Case("limit-concurrency"),
     Case("slow-closing-clients"),
     Case("backlog-full"),
-    Case("worker-timeout", "0.05"),
+    Case("worker-timeout", "0.1"),
     Case("token-streaming"),
     Case("token-streaming-def"),
     Case("sockets-event-loop", "0.05", ("load.requests=1000", "client.connections.kept=1000")),
