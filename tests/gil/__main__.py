@@ -35,6 +35,8 @@ def main() -> None:
     if options.live:
         _measure(first, last, options.requests)
     runs = stored()["rows"]
+    if not runs:
+        print("nothing is stored yet: python -m tests.gil --live", file=sys.stderr)
     print(f"{'ms':38} {'measured':>21} {'predicted':>23}   mean  wake")
     for row in list(rows())[first : last + 1]:
         if row.name not in runs:
