@@ -178,7 +178,7 @@ def _stream(plan: Plan, last: str) -> int:
 CASES = (
     queue("M/M/1, .5", 50, 2_000, 20_000),
     queue("M/M/1, .9", 90, 20_000, 100_000),
-    impatient("M/M/5 + timeout", 480, 5, 50, 2_000),
+    impatient("M/M/5 + timeout", 480, 5, 50, 5_000),
     closed("20 users", 20, 100, 10, 1_000),
 )
 

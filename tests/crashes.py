@@ -1,8 +1,8 @@
 """A sweep that is killed again and again: ``python -m tests.crashes [KILLS] [SEED]``.
 
-Each time `kill -9` strikes the command at a random moment, its processes end by themselves, and
-`--resume` goes on. In the end the file of points and what is printed are those of a sweep that
-nobody disturbed. A kill that leaves nothing to go on with is followed by a whole sweep.
+Each time `kill -9` strikes the command at a random moment of its progress, its processes end by
+themselves, and `--resume` goes on. In the end the file of points and what is printed are those of
+a sweep that nobody disturbed. A kill that leaves nothing to go on with is followed by a whole one.
 """
 
 from __future__ import annotations
@@ -48,23 +48,23 @@ def run(kills: int, seed: int = 0, sweep: tuple[str, ...] = SWEEP) -> Crashes:
         scenario = folder / "crashes.yaml"
         scenario.write_text(SCENARIO)
         whole, cut = folder / "whole.jsonl", folder / "cut.jsonl"
-        began = time.monotonic()
         printed = _start(scenario, whole, sweep).communicate()[0]
-        lasts_s = time.monotonic() - began
+        lines = whole.read_bytes().count(b"\n")
         done = sweeps = resumed = different = left = 0
         while done < kills or sweeps == 0:
-            resumed += cut.exists() and cut.read_bytes().count(b"\n") > 1
+            had = cut.read_bytes().count(b"\n") if cut.exists() else 0
+            resumed += had > 1
             process = _start(scenario, cut, sweep)
-            struck_after_s = chance.uniform(0, lasts_s) if done < kills else None
-            try:
-                out, _ = process.communicate(timeout=struck_after_s)
-            except subprocess.TimeoutExpired:
+            if done < kills and _at(
+                process, cut, chance.randint(had, lines), chance.uniform(0, 0.2)
+            ):
                 group = _group(process.pid)
                 os.kill(process.pid, signal.SIGKILL)
                 process.communicate()
                 left += _outlive(group)
                 done += 1
                 continue
+            out, _ = process.communicate()
             sweeps += 1
             different += out != printed or cut.read_bytes() != whole.read_bytes()
             cut.unlink()
@@ -80,6 +80,16 @@ def _start(scenario: Path, out: Path, sweep: tuple[str, ...]) -> subprocess.Pope
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
+
+
+def _at(process: subprocess.Popen[bytes], out: Path, lines: int, later_s: float) -> bool:
+    """Wait until so many lines are written, and a little longer; False if it ended before."""
+    while not out.exists() or out.read_bytes().count(b"\n") < lines:
+        if process.poll() is not None:
+            return False
+        time.sleep(0.002)
+    time.sleep(later_s)
+    return process.poll() is None
 
 
 def _group(leader: int) -> list[int]:
