@@ -330,6 +330,9 @@ def check(
     scale: Annotated[str, typer.Option(help="All times times this, such as 0.1.")] = "1",
     database: Annotated[str, typer.Option(help="embedded, none or a DSN.")] = "embedded",
     budget: Budget = None,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE.html", help="Write a report to be shared.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Serve it for real, measure it, and compare with the prediction; 99 if it is off."""
@@ -338,7 +341,7 @@ def check(
         overheads=overheads, runs=runs, tolerance=tolerance, scale=scale, database=database,
         budget=budget,
     )  # fmt: skip
-    console.leave(checking.check_all(files, overrides, chosen, as_json=as_json))
+    console.leave(checking.check_all(files, overrides, chosen, as_json=as_json, report=report))
 
 
 @app.command()

@@ -47,6 +47,15 @@ def render(checked: Checked, *, command: str, version: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+def as_table(checked: Checked) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...], str]:
+    """Head, rows and title of the figures; the title says whether they agree."""
+    judged = [figure for figure in checked.figures if figure.judged]
+    worst = max(judged, key=lambda figure: abs(figure.error), default=None)
+    verdict = "A real service did as predicted" if checked.passed else "A real service differed"
+    title = verdict if worst is None else f"{verdict}: at worst {worst.error:+.1%} ({worst.name})"
+    return _HEAD, tuple(_cells(figure) for figure in checked.figures), title
+
+
 def as_dict(checked: Checked) -> dict[str, Any]:
     """The same numbers as plain data, times in seconds."""
     return {

@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from fractions import Fraction
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from simulator.commands import console
 
 if TYPE_CHECKING:
-    from simulator.calibration.check import Options
+    from simulator.calibration.check import Checked, Options
 
 
 def options(
@@ -50,8 +51,12 @@ def _share(text: str) -> float:
         console.usage(f"--tolerance {error}")
 
 
-def check_all(files: list[str], overrides: list[str], chosen: Options, *, as_json: bool) -> int:
+def check_all(
+    files: list[str], overrides: list[str], chosen: Options, *, as_json: bool, report: Path | None
+) -> int:
     """Check one file after another; gives back the exit code."""
+    if report is not None and len(files) > 1:
+        console.usage("--report writes one file, expected one scenario")
     from simulator.calibration import check_page
     from simulator.calibration.check import NotMeasured, check
     from simulator.commands.running import repeat
@@ -78,6 +83,8 @@ def check_all(files: list[str], overrides: list[str], chosen: Options, *, as_jso
             codes.append(console.INTERRUPTED)
             break
         codes.append(console.OK if checked.passed else console.FAILED)
+        if report is not None:
+            _write_report(checked, report, repeat("check", [file, *overrides], None))
         if as_json:
             documents.append(check_page.as_dict(checked))
             continue
@@ -88,6 +95,18 @@ def check_all(files: list[str], overrides: list[str], chosen: Options, *, as_jso
     if as_json:
         console.show(machine.dumps({"checks": documents, "version": VERSION}).decode())
     return _code(codes)
+
+
+def _write_report(checked: Checked, path: Path, command: str) -> None:
+    """The report of what was simulated, with what was measured beside it."""
+    from simulator.answer import simulate
+    from simulator.calibration import check_page
+    from simulator.commands.running import write_report
+    from simulator.report.html import Table
+
+    answer = simulate(checked.scenario)
+    measured = Table(*check_page.as_table(checked))
+    write_report(answer, path, command=command, seed=None, measured=measured)
 
 
 def _code(codes: list[int]) -> int:

@@ -14,6 +14,7 @@ from simulator.commands import console
 if TYPE_CHECKING:
     from simulator.answer import Answer
     from simulator.experiments.replications import Replicated
+    from simulator.report.html import Table
     from simulator.scenario import Scenario
 
 
@@ -163,8 +164,10 @@ def draw(answer: Answer, folder: Path, plot_format: str) -> None:
         plots.write(folder, *results, format=plot_format)
 
 
-def write_report(answer: Answer, path: Path, *, command: str, seed: int | None) -> None:
-    """Write the report of a run: one HTML file."""
+def write_report(
+    answer: Answer, path: Path, *, command: str, seed: int | None, measured: Table | None = None
+) -> None:
+    """Write the report of a run, with what a real service did where it was measured."""
     from simulator.report import html
     from simulator.scenario import dumps
     from simulator.version import VERSION
@@ -178,6 +181,7 @@ def write_report(answer: Answer, path: Path, *, command: str, seed: int | None) 
         seed=used,
         source=scenario.text,
         resolved=dumps(scenario.document | {"seed": used}),
+        measured=measured,
     )
     with console.writing(path):
         path.write_text(page, encoding="utf-8")

@@ -7,7 +7,7 @@ the page's own policy forbids every request.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -246,8 +246,3 @@ def _finding(found: Any, path: str) -> dict[str, Any]:
         "place": clean(found.place),
         "line": line,
     }
-
-
-def columns(rows: Sequence[Sequence[str]], head: Sequence[str], title: str) -> Table:
-    """A table for ``render``'s ``measured``."""
-    return Table(tuple(head), tuple(tuple(row) for row in rows), title)

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from simulator.answer import simulate
+from simulator.report.html import Table, render
+from simulator.scenario import load
 from tests.conftest import ROOT, Sim
 
 HOSTILE = """\
@@ -179,3 +182,16 @@ def test_a_full_disk_is_told(sim: Sim) -> None:
     shown = sim("run", "configs/1000req.yaml", "--report", "/dev/full")
     assert shown.code == 5
     assert "can't write /dev/full: No space left on device" in shown.err
+
+
+def test_what_was_measured_stands_beside_what_was_predicted() -> None:
+    answer = simulate(load(str(ROOT / "configs" / "3users-async.yaml")))
+    rows = (("makespan", "502ms", "", "501ms", "", "+0.2%", "10%", "ok"), ("<b>p50</b>",) * 8)
+    table = Table(("FIGURE", *"abcdefg"), rows, "A real service did as predicted: at worst +0.2%")
+    text = render(
+        answer, command="sim check x", version="0", seed=0, source="", resolved="", measured=table
+    )
+    assert "<h2>A real service did as predicted: at worst +0.2%</h2>" in text
+    assert "<td>502ms</td>" in text and "&lt;b&gt;p50&lt;/b&gt;" in text
+    without = render(answer, command="", version="0", seed=0, source="", resolved="")
+    assert 'id="measured"' in text and 'id="measured"' not in without
