@@ -269,8 +269,9 @@ def test_without_a_database_what_needs_one_is_refused() -> None:
 
 def test_the_command_serves_until_it_is_told_to_end() -> None:
     """As the README shows it, but for the port and the versions."""
-    _, shown = (ROOT / "README.md").read_text(encoding="utf-8").split("```sh-session\n$ ")
-    command, *expected = shown.split("```")[0].splitlines()
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"```sh-session\n\$ (sim serve .*?)```", readme, re.DOTALL)
+    command, *expected = shown.splitlines()
     words = [sys.executable, "-m", "cli", *command.split()[1:], "--port", "0"]
     child = subprocess.Popen(
         words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
