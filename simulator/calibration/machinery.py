@@ -16,10 +16,14 @@ from simulator.plan import ServerKind
 from simulator.record import dataclass
 from simulator.scenario import Scenario, loads
 
-NOTHING, AWAIT, THREAD, BLOCK, CONNECT, CALL = (
-    "GET /nothing", "GET /await", "GET /thread", "GET /block", "GET /connect", "GET /call",
+NOTHING, AWAIT, THREAD, BLOCK, CONNECT, ROW, CALL = (
+    "GET /nothing", "GET /await", "GET /thread", "GET /block", "GET /connect", "GET /row",
+    "GET /call",
 )  # fmt: skip
 BURST = 100
+FEW = 20
+IN_LINE = 6
+"""Of a sync worker's sleepers, who wait for one another."""
 ROUNDS = 5
 """Repeats of each probe: what lies between them is the interval."""
 SLEEP_S = 0.1
@@ -62,6 +66,8 @@ def machinery(scenario: Scenario, *, connects: bool = True) -> Machinery:
     pools = dict(_add_pools(document, given, asgi))
     if pools and connects:
         _add_connecting(document, asgi)
+    if asgi and pools and given["locks"]:
+        _add_row(document)
     if asgi and any(s.get("client", "none") != "none" for s in given["services"].values()):
         service = {"time": _s(QUERY_S), "client": {"connections": 100}}
         document["services"] = {"echo": service}
@@ -108,25 +114,41 @@ def _add_connecting(document: dict[str, Any], asgi: bool) -> None:
     document["routes"]["connect"] = _route(CONNECT, on_loop, steps)
 
 
+def _add_row(document: dict[str, Any]) -> None:
+    """A route whose requests lock the same row, in turn."""
+    first = next(iter(document["pools"].values()))
+    document["pools"]["turns"] = first | {"size": FEW, "overflow": 0}
+    document["locks"] = {"row": {}}
+    do = [{"lock": "row"}, {"query": "turns", "time": _s(QUERY_S)}]
+    on_loop = first["driver"] == "async"
+    document["routes"]["row"] = _route(ROW, on_loop, [{"with": "turns", "do": do}])
+
+
 def _probes(
     kind: ServerKind, document: dict[str, Any], pools: dict[str, tuple[int, float]]
 ) -> Iterator[Probe]:
     """What is asked, round by round: single requests, bursts, users who fill a pool."""
     labels = [route["path"] for route in document["routes"].values()]
     once: LoadDocument = {"requests": BURST, "at": "once"}
-    small: LoadDocument = {"requests": 20, "at": "once"}
+    small: LoadDocument = {"requests": FEW, "at": "once"}
+    in_line: LoadDocument = {"requests": IN_LINE, "at": "once"}
     for label in labels:
         yield Probe("warm up", {label: small})
     for _ in range(ROUNDS):
         for label in labels:
             slow = label in (AWAIT, BLOCK)
             alone = {"users": 1, "think": "3ms", "requests": 5 if slow else 12}
-            yield Probe("single", {label: alone})
+            if label != ROW:
+                yield Probe("single", {label: alone})
         if kind is not ServerKind.ASGI:
             yield Probe("burst", {NOTHING: small})
+            if kind is ServerKind.SYNC:
+                yield Probe("burst", {BLOCK: in_line})
             continue
         for label in (NOTHING, AWAIT, THREAD, CALL):
             if label in labels:
                 yield Probe("burst", {label: once})
+        if ROW in labels:
+            yield Probe("burst", {ROW: small})
         for label, (size, _) in pools.items():
             yield Probe("full", {label: {"users": 2 * size, "requests": 12 * size}})

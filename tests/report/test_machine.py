@@ -136,6 +136,7 @@ def test_the_whole_document() -> None:
                     "thread_hop",
                     "worker",
                     "pool_hold",
+                    "lock_hold",
                     "connect",
                     "close",
                     "timer",
