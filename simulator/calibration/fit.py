@@ -24,6 +24,7 @@ from simulator.calibration.machinery import (
     NOTHING,
     QUERY_S,
     ROW,
+    SHORT_S,
     SLEEP_S,
     THREAD,
     Machinery,
@@ -142,9 +143,8 @@ def _fit_workers(seen: _Seen) -> Fit:
     """A process or a thread for each request: its own cost, and the sleep's overshoot."""
     worker = [_makespan(a) / len(a) for a in seen["burst", NOTHING]]
     if ("burst", BLOCK) in seen:
-        # In line, as under load: after a pause every wake-up is late, which is no sleep's doing.
         line = np.asarray([_makespan(a) / len(a) for a in seen["burst", BLOCK]])
-        block = line - np.asarray(worker) - SLEEP_S
+        block = line - np.asarray(worker) - SHORT_S
     else:
         block = _singles(seen["single", BLOCK]) - _singles(seen["single", NOTHING]) - SLEEP_S
     rest = _singles(seen["single", NOTHING]) - np.asarray(worker)
