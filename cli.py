@@ -100,7 +100,7 @@ def run(
     wanted = 1 if number == "1" else running.replications(number)
     codes = []
     for file, scenario in zip(files, running.all_loaded(files, overrides), strict=True):
-        answer = running.simulated(scenario, seed, engine)
+        answer = running.simulated(scenario, seed, engine, kept=any((out, plot, trace, report)))
         several = running.replicated(answer, overrides, seed=seed, number=wanted, jobs=jobs)
         command = running.repeat("run", [file, *overrides], seed, number)
         folder = running.folder_of(out, file, files)

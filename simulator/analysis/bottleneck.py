@@ -201,8 +201,9 @@ def _shadow(trace: Trace, summary: Summary, bound: Bound) -> tuple[str, ...]:
         return ()
     rows = np.asarray([s.label == station.label for s in trace.stations])
     visits = select(trace.visits, rows[trace.visits.station])
-    held = exact_sum(held_ns(visits, 0, trace.end_ns))
-    if held < 2 * exact_sum(visits.work_ns):
+    used = [one for i, one in trace.used.items() if rows[i]]
+    held = exact_sum(held_ns(visits, 0, trace.end_ns)) + sum(one.held_ns for one in used)
+    if held < 2 * (exact_sum(visits.work_ns) + sum(one.work_ns for one in used)):
         return ()
     return (f"most waiting is for {station.label}, whose holders wait for {limiting.label}.",)
 

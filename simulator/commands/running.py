@@ -9,7 +9,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from simulator.commands import console
+from simulator.commands import console, room
 
 if TYPE_CHECKING:
     from simulator.answer import Answer
@@ -44,8 +44,13 @@ def all_loaded(files: list[str], overrides: list[str]) -> list[Scenario]:
     return scenarios
 
 
-def simulated(scenario: Scenario, seed: int | None, engine: str = "auto") -> Answer:
-    """The answer of a scenario, or exit 3 where it exceeds a limit."""
+def simulated(
+    scenario: Scenario, seed: int | None, engine: str = "auto", *, kept: bool = True
+) -> Answer:
+    """The answer of a scenario, or exit 3 where it exceeds a limit; 5 without enough memory.
+
+    ``kept``: whether every visit is asked for.
+    """
     from simulator.answer import simulate
     from simulator.engine import Engine
     from simulator.engines.contract import LimitError
@@ -55,8 +60,10 @@ def simulated(scenario: Scenario, seed: int | None, engine: str = "auto") -> Ans
     except ValueError:
         console.usage(f"--engine {engine}: expected auto, simpy or compiled")
     progress = console.requests_progress(scenario.name)
+    folding = room.folding_for(scenario, kept=kept)
+    how: dict[str, Any] = {"progress": progress, "tell": console.tell, "folding": folding}
     try:
-        return simulate(scenario, seed=seed, engine=chosen, progress=progress, tell=console.tell)
+        return simulate(scenario, seed=seed, engine=chosen, **how)
     except LimitError as error:
         console.tell(f"{scenario.path}: error: {error}")
         console.leave(console.INVALID)
