@@ -87,11 +87,10 @@ from __future__ import annotations
     TIMER_OVER,
     SLEEP_OVER,
     POOL_HOLD,
-    LOCK_HOLD,
     CONNECT,
     CLOSE,
     SERVER_SIZE,
-) = range(32)
+) = range(31)
 
 # A route.
 (
