@@ -14,7 +14,7 @@ from simulator.analysis.warmup import Warmup, warmup
 from simulator.engine import Engine, Tell, run
 from simulator.record import dataclass
 from simulator.scenario import Finding, Scenario, findings, not_stable
-from simulator.trace import Trace
+from simulator.trace import Folding, Trace
 from simulator.workload import Workload
 
 
@@ -46,6 +46,7 @@ def simulate(
     engine: Engine = Engine.AUTO,
     progress: Callable[[int], None] = lambda arrived: None,
     tell: Tell = lambda sentence: None,
+    folding: Folding | None = None,
 ) -> Answer:
     """Run a scenario once and say what happened.
 
@@ -63,6 +64,8 @@ def simulate(
         Called now and then with the number of requests that have arrived.
     tell : callable
         Called with a sentence where an engine takes long to load, or can't be had.
+    folding : Folding, optional
+        What takes the visits of a run that nobody asks for; the answer is the same.
 
     Raises
     ------
@@ -71,7 +74,7 @@ def simulate(
     """
     plan = scenario.plan
     workload = Workload(plan, seed=seed, replication=replication)
-    trace, used = run(plan, workload, engine=engine, progress=progress, tell=tell)
+    trace, used = run(plan, workload, engine=engine, progress=progress, tell=tell, folding=folding)
     settled = warmup(plan, trace)
     whole = summarize(plan, trace)
     summary = summarize(plan, trace, since_ns=settled.until_ns) if settled.requests else whole

@@ -24,7 +24,7 @@ from simulator.plan import (
     Wait,
     With,
 )
-from simulator.trace import Trace
+from simulator.trace import Folding, Trace
 from simulator.workload import Workload
 
 
@@ -43,8 +43,6 @@ EVENTS_WHEN_NOT = 4_000_000
 CLOSED_S = 0.001
 """The shortest time that a user is taken to spend on a request, for an estimate."""
 
-_PREPARED: list[bool] = []  # not empty once this process has the kernels: to look takes 20 ms
-
 Tell = Callable[[str], None]
 
 
@@ -59,6 +57,7 @@ def run(
     engine: Engine = Engine.AUTO,
     progress: Callable[[int], None] = lambda arrived: None,
     tell: Tell = _silent,
+    folding: Folding | None = None,
 ) -> tuple[Trace, Engine]:
     """The trace of a plan, and which engine made it.
 
@@ -68,6 +67,8 @@ def run(
         ``AUTO`` decides by the number of events to be expected.
     tell : callable
         Called with a sentence where something takes long, or is done otherwise than asked.
+    folding : Folding, optional
+        What takes visits that need not be kept, if the engine is the compiled one.
 
     Raises
     ------
@@ -80,7 +81,7 @@ def run(
         from simulator.engines.compiled.failures import NotCompiled
 
         try:
-            return _compiled(plan, workload, progress, tell), Engine.COMPILED
+            return _compiled(plan, workload, progress, tell, folding), Engine.COMPILED
         except NotCompiled as error:
             tell(f"note: SimPy runs this one, the compiled engine can't: {error}")
     return reference.run(plan, workload, progress=progress), Engine.SIMPY
@@ -90,12 +91,8 @@ def chosen(plan: Plan, engine: Engine, tell: Tell = _silent) -> Engine:
     """The engine that is used: ``SIMPY`` or ``COMPILED``."""
     if engine is Engine.SIMPY:
         return engine
-    return chosen_for(events_of(plan), engine, tell)
-
-
-def chosen_for(events: float, engine: Engine, tell: Tell = _silent) -> Engine:
-    """The engine for so many events, be they of one run or of all runs of a command."""
-    if engine is Engine.SIMPY or (engine is Engine.AUTO and events < EVENTS_WHEN_KEPT):
+    events = events_of(plan)
+    if engine is Engine.AUTO and events < EVENTS_WHEN_KEPT:
         return Engine.SIMPY
     from simulator.engines.compiled import jit
 
@@ -112,27 +109,21 @@ def chosen_for(events: float, engine: Engine, tell: Tell = _silent) -> Engine:
     return Engine.COMPILED
 
 
-def _compiled(plan: Plan, workload: Workload, progress: Callable[[int], None], tell: Tell) -> Trace:
-    from simulator.engines.compiled import engine
-
-    prepare(tell)
-    return engine.run(plan, workload, progress=progress)
-
-
-def prepare(tell: Tell = _silent) -> None:
-    """Load the kernels; compile them where that was never done on this machine."""
+def _compiled(
+    plan: Plan,
+    workload: Workload,
+    progress: Callable[[int], None],
+    tell: Tell,
+    folding: Folding | None,
+) -> Trace:
     from simulator.engines.compiled import engine, jit
 
-    if jit.PLAIN or _PREPARED:
-        return
-    if jit.is_kept():
-        engine.compile_kernels()
-    else:
+    if not jit.PLAIN and not jit.is_kept():
         tell("compiling the engine, once on this machine: about a minute …")
         began = time.perf_counter()
         engine.compile_kernels()
         tell(f"compiled in {time.perf_counter() - began:.0f} s, kept in {jit.folder()}")
-    _PREPARED.append(True)
+    return engine.run(plan, workload, progress=progress, folding=folding)
 
 
 def events_of(plan: Plan) -> int:
@@ -142,11 +133,11 @@ def events_of(plan: Plan) -> int:
     for load in plan.loads:
         weights = load.weights or [1 / len(load.routes)] * len(load.routes)
         mean = sum(w * of_routes[r] for w, r in zip(weights, load.routes, strict=True))
-        total += _requests_of(load, plan) * mean
+        total += requests_of(load, plan) * mean
     return int(total)
 
 
-def _requests_of(load: Load, plan: Plan) -> float:
+def requests_of(load: Load, plan: Plan) -> float:
     """About how many requests a load sends."""
     until_s = load.until_ns / 1e9
     if load.kind is LoadKind.RECORDED:

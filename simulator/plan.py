@@ -288,6 +288,7 @@ class Overheads:
     thread_hop_ns: int  # loop CPU for handing work to a thread
     worker_ns: int  # CPU of a sync worker or a server thread per request
     pool_hold_ns: int  # hold of a connection beyond its use, in every try of a transaction
+    lock_hold_ns: int  # hold of row locks beyond their use, before the commit
     connect_ns: int  # opening a connection, or being refused one; CPU of the database's cores
     close_ns: int  # closing one
     timer_ns: int  # overshoot of a sleep on the loop, of a batch window that opens when taken

@@ -6,6 +6,10 @@ are one comparison. Whatever a report shows is derived from these columns.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import field
+from typing import Protocol
+
 import numpy as np
 
 from simulator.arrays import IntArray
@@ -62,6 +66,58 @@ class Attempts:
 
 
 @dataclass(frozen=True, slots=True)
+class Used:
+    """What the visits to one station came to, where they themselves were not kept.
+
+    ``served`` are visits of requests that were granted; pieces of work are these, or on cores
+    and at the GIL all that one request brought.
+    """
+
+    visits: int
+    by_requests: int
+    begun: int  # of these, before the last answer
+    unserved: int  # never granted
+    gave_up_at_once: int
+    timed_out: int  # gave up after the pool's whole timeout
+    waited_ns: int
+    held_ns: int
+    work_ns: int
+    busy_ns: int  # held until the last answer, on cores computed
+    queue_max: int
+    waiting_max: int  # requests that waited at once
+    open_max: int  # visits that waited or held at once
+    endless: int  # waits that a deadlock keeps from ever ending
+    served: int  # with some work
+    pieces: int
+    pieces_ns: int
+    piece_min_ns: int
+    piece_max_ns: int
+    idle_beside: bool  # a free slot while requests queued in another process
+    waits_ns: IntArray  # ascending, of those begun
+    all_waits_ns: IntArray  # ascending, of all; only of pools with a timeout
+
+
+class Folding(Protocol):
+    """Takes the visits of a run as it goes on, so that not all of them are in memory."""
+
+    def begin(self, start_ns: int, requests: int) -> None:
+        """The first arrival, and how many there are to be."""
+
+    def take(self, visits: IntArray) -> bool:
+        """Take rows as in ``Visits``, shape (7, n); whether ``fold`` is to follow."""
+
+    def fold(self, settled_ns: int) -> None:
+        """No visit that is still to come begins before this instant, and it is not the end."""
+
+    def finish(self, end_ns: int, last_answer_ns: int, deadlock: bool) -> Visits:
+        """The run is over; the visits that were kept."""
+
+    @property
+    def used(self) -> Mapping[int, Used]:
+        """The stations whose visits were not kept, after the end."""
+
+
+@dataclass(frozen=True, slots=True)
 class Stuck:
     """One request that a deadlock left in flight: what it holds and what it waits for."""
 
@@ -94,6 +150,7 @@ class Trace:
     end_ns: int  # when the run ended
     ended: str  # "empty", "drained", "deadlock" or "interrupted"
     stuck: tuple[Stuck, ...]  # empty unless the run ended in a deadlock
+    used: Mapping[int, Used] = field(default_factory=dict)  # stations that have no visits here
 
     def __len__(self) -> int:
         return len(self.route)
@@ -123,10 +180,10 @@ def first_difference(ref: Trace, comp: Trace) -> str | None:
     Everything counts: labels, every column, every cause, every visit (in canonical
     order), and how the run ended.
     """
-    for field in ("causes", "outcomes", "stations", "end_ns", "ended", "stuck"):
-        a, b = getattr(ref, field), getattr(comp, field)
+    for name in ("causes", "outcomes", "stations", "end_ns", "ended", "stuck"):
+        a, b = getattr(ref, name), getattr(comp, name)
         if a != b:
-            return f"{field}: {a!r} against {b!r}"
+            return f"{name}: {a!r} against {b!r}"
     if len(ref) != len(comp):
         return f"requests: {len(ref)} against {len(comp)}"
     columns = [(name, getattr(ref, name), getattr(comp, name)) for name in _COLUMNS]

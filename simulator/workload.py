@@ -231,12 +231,16 @@ class Workload:
         if load.kind is LoadKind.RECORDED:
             return np.asarray([route for _, route in load.recorded][:count], dtype=np.int64)
         if len(load.routes) == 1:
-            return np.full(count, load.routes[0], dtype=np.int64)
-        uniform = self._generator(f"load[{i}].route")
-        blocks = [uniform(b).random(BLOCK) for b in range(-(-count // BLOCK))]
-        drawn = np.concatenate(blocks)[:count] if blocks else np.zeros(0)
-        edges = np.cumsum(load.weights)[:-1]
-        return np.asarray(load.routes, dtype=np.int64)[np.searchsorted(edges, drawn, "right")]
+            # One number in memory, however many there are.
+            return np.broadcast_to(np.int64(load.routes[0]), (count,))
+        uniform, edges = self._generator(f"load[{i}].route"), np.cumsum(load.weights)[:-1]
+        routes = np.asarray(load.routes, dtype=np.int64)
+        out = np.empty(count, dtype=np.int64)
+        for block in range(-(-count // BLOCK)):
+            here = out[block * BLOCK : (block + 1) * BLOCK]
+            drawn = uniform(block).random(BLOCK)[: len(here)]
+            here[:] = routes[np.searchsorted(edges, drawn, "right")]
+        return out
 
 
 def _evenly(load: Load) -> IntArray:

@@ -232,7 +232,7 @@ def server(
     accept: Accept = Accept.ROUND_ROBIN,
     **overheads: int,
 ) -> Server:
-    none = Overheads(0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+    none = Overheads(*[0] * len(dataclasses.fields(Overheads)))
     return Server(
         kind=kind,
         workers=workers,

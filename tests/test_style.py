@@ -49,12 +49,13 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "simulator.engine": ("simulator.engines.reference", "simulator.engines.compiled", *SEAM),
     "simulator.scenario": ("simulator.scenario", *SEAM),
     "simulator.analysis": ("simulator.analysis", "simulator.report.format", *SEAM),
+    "simulator.footprint": ("simulator.analysis", "simulator.engine", *SEAM),
     "simulator.answer": (
         "simulator.scenario", "simulator.analysis", "simulator.engine", *SEAM,
     ),
     "simulator.experiments": (
         "simulator.experiments", "simulator.answer", "simulator.scenario", "simulator.analysis",
-        "simulator.engine", "simulator.report.format", *SEAM,
+        "simulator.report.format", *SEAM,
     ),
     "simulator.calibration": (
         "simulator.calibration", "simulator.answer", "simulator.scenario", "simulator.analysis",

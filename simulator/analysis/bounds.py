@@ -16,7 +16,7 @@ from simulator.plan import NEVER, UNLIMITED, Plan
 from simulator.record import dataclass
 from simulator.trace import NOT_GRANTED, Trace, Visits
 
-_SHARED_IN_PIECES = ("cores", "gil")
+SHARED_IN_PIECES = ("cores", "gil")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +62,8 @@ def station_bound(plan: Plan | None, trace: Trace, station: int) -> Bound | None
     waits for it. An accelerator's work is the time of its devices, not that of the places;
     that of rows to lock is the time for which the busiest of them is held.
     """
+    if station in trace.used:
+        return _of_used(plan, trace, station)
     visits = select(trace.visits, trace.visits.station == station)
     granted = (visits.granted_ns != NOT_GRANTED) & (visits.request >= 0)
     served = select(visits, granted)
@@ -76,7 +78,7 @@ def station_bound(plan: Plan | None, trace: Trace, station: int) -> Bound | None
         work = np.minimum(served.work_ns, np.maximum(until_ns - served.granted_ns, 0))
     # Many turns of a loop compute nothing; they are not among the visits that count.
     count = int((work > 0).sum()) if spec is None else len(served)
-    if kind in _SHARED_IN_PIECES:
+    if kind in SHARED_IN_PIECES:
         work = _by_request(served, work)
     work = work[work > 0]
     if not len(work):
@@ -95,6 +97,26 @@ def station_bound(plan: Plan | None, trace: Trace, station: int) -> Bound | None
         least_ns=rounded(min(Fraction(total_ns), _in_full_batches(plan, label, count)) / size),
         waited_ns=exact_sum(waited_ns(visits)),
         served=count,
+        first_tries=first_tries(plan, trace, label) if plan else Fraction(1),
+    )
+
+
+def _of_used(plan: Plan | None, trace: Trace, station: int) -> Bound | None:
+    """The same of a station whose visits were not kept: no accelerator and no lock."""
+    used = trace.used[station]
+    if not used.pieces:
+        return None
+    label, size = trace.stations[station].label, trace.stations[station].size
+    return Bound(
+        station=station,
+        visits=used.pieces,
+        work_mean_ns=rounded(Fraction(used.pieces_ns, used.pieces)),
+        constant=used.piece_min_ns == used.piece_max_ns,
+        size=size,
+        bound_ns=rounded(Fraction(used.pieces_ns, size)),
+        least_ns=rounded(Fraction(min(used.pieces_ns, NEVER), size)),
+        waited_ns=used.waited_ns,
+        served=used.served,
         first_tries=first_tries(plan, trace, label) if plan else Fraction(1),
     )
 
@@ -127,6 +149,7 @@ def first_tries(plan: Plan, trace: Trace, label: str) -> Fraction:
     once = int(calls[trace.route].sum())
     at = np.asarray([station.label == label for station in trace.stations])
     came = int((at[trace.visits.station] & (trace.visits.request >= 0)).sum())
+    came += sum(used.by_requests for i, used in trace.used.items() if at[i])
     return Fraction(once, max(came, once, 1))
 
 

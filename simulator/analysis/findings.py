@@ -63,13 +63,15 @@ def _waits_over_timeout(plan: Plan, trace: Trace) -> Iterator[RunFinding]:
         visits = select(trace.visits, np.isin(trace.visits.station, indices))
         waited = waited_ns(visits)
         gave_up = (visits.granted_ns == NOT_GRANTED) & (waited >= pool.acquire_timeout_ns)
+        used = [trace.used[i] for i in indices if i in trace.used]
+        waited = np.concatenate([waited, *(one.all_waits_ns for one in used)])
         path = f"pools.{pool.label}.acquire_timeout"
         timeout = format.duration(pool.acquire_timeout_ns)
-        failed = int(gave_up.sum())
+        failed = int(gave_up.sum()) + sum(one.timed_out for one in used)
         p95_ns = nearest_rank(np.sort(waited), 95) or 0
         if failed:
             message = (
-                f"{failed} of {len(visits)} acquisitions of pool {pool.label} waited "
+                f"{failed} of {len(waited)} acquisitions of pool {pool.label} waited "
                 f"its whole timeout of {timeout} and gave up"
             )
             yield RunFinding("SIM106", message, path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from fractions import Fraction
 
 import numpy as np
@@ -10,10 +11,10 @@ import numpy as np
 from simulator.analysis.bounds import Bound
 from simulator.analysis.devices import accelerator_of
 from simulator.analysis.exact import exact_sum
-from simulator.analysis.resources import select, steps_of, value_at
+from simulator.analysis.resources import most_open, select, steps_of, value_at, wait_end_ns
 from simulator.analysis.routes import call_timeout_ns
 from simulator.plan import NEVER, UNLIMITED, Plan, Pool, ServerKind
-from simulator.trace import NOT_GRANTED, Trace
+from simulator.trace import NOT_GRANTED, Trace, Visits
 
 COMFORTABLE = Fraction(4, 5)
 """Utilisation up to which random arrivals wait for little."""
@@ -35,10 +36,13 @@ def peak_demand(trace: Trace, label: str) -> int:
     """Most visits that held or wanted a slot at once in one process: more slots are idle."""
     peaks = [0]
     for i, station in enumerate(trace.stations):
-        if station.label == label:
-            visits = select(trace.visits, trace.visits.station == i)
-            open_ = steps_of(visits.queued_ns, visits.released_ns)[1]
-            peaks.append(int(open_.max()) if len(open_) else 0)
+        if station.label != label:
+            continue
+        if i in trace.used:
+            peaks.append(trace.used[i].open_max)
+            continue
+        visits = select(trace.visits, trace.visits.station == i)
+        peaks.append(most_open(visits.queued_ns, visits.released_ns))
     return max(peaks)
 
 
@@ -47,7 +51,9 @@ def gave_up_at_once(trace: Trace, label: str) -> int:
     visits = trace.visits
     gone = (visits.granted_ns == NOT_GRANTED) & (visits.released_ns == visits.queued_ns)
     counts = [
-        int((gone & (visits.station == i)).sum())
+        trace.used[i].gave_up_at_once
+        if i in trace.used
+        else int((gone & (visits.station == i)).sum())
         for i, station in enumerate(trace.stations)
         if station.label == label
     ]
@@ -64,8 +70,11 @@ def offered(trace: Trace, bound: Bound) -> Fraction | None:
     if is_burst(trace):
         return None
     span_ns = int(trace.arrival_ns.max()) - int(trace.arrival_ns.min())
-    at = trace.visits.station == bound.station
-    unserved = int((at & (trace.visits.granted_ns == NOT_GRANTED)).sum())
+    if bound.station in trace.used:
+        unserved = trace.used[bound.station].unserved
+    else:
+        at = trace.visits.station == bound.station
+        unserved = int((at & (trace.visits.granted_ns == NOT_GRANTED)).sum())
     asked = Fraction(bound.least_ns * (bound.served + unserved), bound.served)
     return asked / span_ns * bound.first_tries
 
@@ -174,31 +183,42 @@ def requests_waiting(trace: Trace, label: str) -> int:
     """Most requests that waited at once for a station in one process, each counted once."""
     peaks = [0]
     for i, station in enumerate(trace.stations):
-        if station.label == label:
-            visits = select(trace.visits, trace.visits.station == i)
-            end = np.where(visits.granted_ns == NOT_GRANTED, visits.released_ns, visits.granted_ns)
-            spans = _merged(visits.request, visits.queued_ns, end)
-            open_ = steps_of(*spans)[1]
-            peaks.append(int(open_.max()) if len(open_) else 0)
+        if station.label != label:
+            continue
+        if i in trace.used:
+            peaks.append(trace.used[i].waiting_max)
+        else:
+            peaks.append(waiting_of(select(trace.visits, trace.visits.station == i)))
     return max(peaks)
+
+
+def waiting_of(visits: Visits) -> int:
+    """Most requests that waited at once in these visits to one station."""
+    return most_open(*_merged(visits.request, visits.queued_ns, wait_end_ns(visits)))
 
 
 def idle_beside_a_queue(trace: Trace, label: str) -> bool:
     """Whether one process ever had a free slot while requests queued in another."""
     indices = [i for i, station in enumerate(trace.stations) if station.label == label]
-    size = trace.stations[indices[0]].size
+    if indices[0] in trace.used:
+        return any(trace.used[i].idle_beside for i in indices)
+    visits = [select(trace.visits, trace.visits.station == i) for i in indices]
+    return idle_beside(visits, trace.stations[indices[0]].size, 0, NEVER)
+
+
+def idle_beside(processes: Sequence[Visits], size: int, from_ns: int, until_ns: int) -> bool:
+    """The same between two instants, of the visits to the stations of all processes."""
     lines = []
-    for i in indices:
-        visits = select(trace.visits, trace.visits.station == i)
+    for visits in processes:
         granted = select(visits, visits.granted_ns != NOT_GRANTED)
-        end = np.where(visits.granted_ns == NOT_GRANTED, visits.released_ns, visits.granted_ns)
         lines.append(
             (
                 steps_of(granted.granted_ns, granted.released_ns),
-                steps_of(visits.queued_ns, end),
+                steps_of(visits.queued_ns, wait_end_ns(visits)),
             )
         )
     times = np.sort(np.concatenate([at for line in lines for at, _ in line]))
+    times = times[(times >= from_ns) & (times < until_ns)]
     free = np.zeros(len(times), dtype=np.bool_)
     queued = np.zeros(len(times), dtype=np.bool_)
     for held, waits in lines:
@@ -222,12 +242,13 @@ def _merged(owner: np.ndarray, begin: np.ndarray, end: np.ndarray) -> tuple[np.n
     if (in_order[1:] != in_order[:-1]).all():
         return begin, end
     order = np.lexsort((begin, owner))
+    owner, begin, end = owner[order], begin[order], end[order]
+    if not ((owner[1:] == owner[:-1]) & (begin[1:] < end[:-1])).any():
+        return begin, end
     begins: list[int] = []
     ends: list[int] = []
     last = -1
-    for who, start, stop in zip(
-        owner[order].tolist(), begin[order].tolist(), end[order].tolist(), strict=True
-    ):
+    for who, start, stop in zip(owner.tolist(), begin.tolist(), end.tolist(), strict=True):
         if who == last and start <= ends[-1]:
             ends[-1] = max(ends[-1], stop)
         else:

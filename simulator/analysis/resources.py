@@ -62,7 +62,7 @@ def held_ns(visits: Visits, start_ns: int, end_ns: int) -> IntArray:
 
 def waited_ns(visits: Visits) -> IntArray:
     """How long each visit queued: to its grant, or until it gave up."""
-    return _wait_end_ns(visits) - visits.queued_ns
+    return wait_end_ns(visits) - visits.queued_ns
 
 
 def steps_of(begin: IntArray, end: IntArray) -> tuple[IntArray, IntArray]:
@@ -73,10 +73,20 @@ def steps_of(begin: IntArray, end: IntArray) -> tuple[IntArray, IntArray]:
     some = end > begin
     at = np.concatenate([end[some], begin[some]])
     change = np.repeat(np.array([-1, 1], dtype=np.int64), int(some.sum()))
-    times, inverse = np.unique(at, return_inverse=True)
-    changes = np.zeros(len(times), dtype=np.int64)
-    np.add.at(changes, inverse, change)
-    return times, np.cumsum(changes)
+    order = np.argsort(at, kind="stable")
+    at = at[order]
+    last = np.append(at[1:] != at[:-1], True)[: len(at)]  # of its instant
+    return at[last], np.cumsum(change[order])[last]
+
+
+def most_open(begin: IntArray, end: IntArray) -> int:
+    """The highest of ``steps_of``: how many intervals are open at once, at the most."""
+    some = end > begin
+    begins, ends = np.sort(begin[some], kind="stable"), np.sort(end[some], kind="stable")
+    if not len(begins):
+        return 0
+    ended = np.searchsorted(ends, begins, side="right")
+    return int((np.arange(1, len(begins) + 1) - ended).max())
 
 
 def value_at(times: IntArray, at: IntArray, value: IntArray) -> IntArray:
@@ -94,10 +104,11 @@ def select(visits: Visits, rows: BoolArray | IntArray) -> Visits:
 
 def waiting(visits: Visits) -> tuple[IntArray, IntArray]:
     """Instants of change and the number of visits that wait from there on."""
-    return steps_of(visits.queued_ns, _wait_end_ns(visits))
+    return steps_of(visits.queued_ns, wait_end_ns(visits))
 
 
-def _wait_end_ns(visits: Visits) -> IntArray:
+def wait_end_ns(visits: Visits) -> IntArray:
+    """When each visit got its slot, or gave up."""
     return np.where(visits.granted_ns == NOT_GRANTED, visits.released_ns, visits.granted_ns)
 
 
@@ -119,6 +130,8 @@ def clipped(visits: Visits, start_ns: int, end_ns: int) -> Visits:
 def _measure(
     plan: Plan, trace: Trace, indices: list[int], start_ns: int, end_ns: int
 ) -> Resource | None:
+    if indices[0] in trace.used:
+        return _measure_used(plan, trace, indices, start_ns, end_ns)
     whole = select(trace.visits, np.isin(trace.visits.station, indices))
     whole = select(whole, whole.released_ns >= start_ns)
     if not (whole.request >= 0).any():
@@ -145,7 +158,7 @@ def _measure(
         processes=len(indices),
         busy=_busy(plan, station, size, visits, (start_ns, end_ns)),
         queue_max=max(
-            (_queue_max(station, select(visits, visits.station == i)) for i in indices), default=0
+            (queue_max_of(station, select(visits, visits.station == i)) for i in indices), default=0
         ),
         visits=len(by_requests),
         waits_per="request" if per_request else "visit",
@@ -154,6 +167,43 @@ def _measure(
         wait_max_ns=int(waited[-1]) if len(waited) else None,
         endless=int(endless.sum()),
         admits=limit_of(plan, station.label),
+    )
+
+
+def _measure_used(
+    plan: Plan, trace: Trace, indices: list[int], start_ns: int, end_ns: int
+) -> Resource | None:
+    """The same of a run that kept no visits to these stations."""
+    used = [trace.used[i] for i in indices]
+    if not any(one.by_requests for one in used):
+        return None
+    station = trace.stations[indices[0]]
+    limited = station.size < UNLIMITED
+    size = station.size * len(indices)
+    per_request = station.kind in PER_REQUEST
+    endless = sum(one.endless for one in used)
+    if per_request:
+        waited = np.sort(_booked_ns(trace, station.cause, start_ns))
+    else:
+        waited = np.sort(np.concatenate([one.waits_ns for one in used]))
+    waited = np.append(waited, np.full(endless, NEVER, dtype=np.int64)) if endless else waited
+    busy_ns = sum(one.busy_ns for one in used)
+    busy = min(float(Fraction(busy_ns, size * max(end_ns - start_ns, 1))), 1.0)
+    return Resource(
+        kind=station.kind,
+        label=station.label,
+        size=size if limited else None,
+        size_per_process=station.size if limited else None,
+        processes=len(indices),
+        busy=busy if limited and end_ns > start_ns else None,
+        queue_max=max(one.queue_max for one in used),
+        visits=sum(one.begun for one in used),
+        waits_per="request" if per_request else "visit",
+        wait_mean_ns=_mean_ns(waited),
+        wait_p95_ns=nearest_rank(waited, 95),
+        wait_max_ns=int(waited[-1]) if len(waited) else None,
+        endless=endless,
+        admits=None,
     )
 
 
@@ -187,19 +237,17 @@ def most_admitted(limit: RateLimit, span_ns: int) -> Fraction:
     return max(limit.burst, 1) + Fraction(*limit.rate) * span_ns / 10**9
 
 
-def _queue_max(station: Station, visits: Visits) -> int:
+def queue_max_of(station: Station, visits: Visits) -> int:
     """Most that waited at once: on cores, which all share, those beyond their number."""
     if station.kind == "cores":
-        open_ = steps_of(visits.queued_ns, visits.released_ns)[1]
-        return max(int(open_.max()) - station.size, 0) if len(open_) else 0
-    queue = waiting(visits)[1]
-    return int(queue.max()) if len(queue) else 0
+        return max(most_open(visits.queued_ns, visits.released_ns) - station.size, 0)
+    return most_open(visits.queued_ns, wait_end_ns(visits))
 
 
 def _booked_ns(trace: Trace, cause: int, start_ns: int) -> IntArray:
     """What each finished request spent on a cause."""
     rows = (trace.outcome != IN_FLIGHT) & (trace.arrival_ns >= start_ns)
-    column: IntArray = trace.spent_ns[rows][:, cause]
+    column: IntArray = trace.spent_ns[:, cause][rows]
     return column
 
 

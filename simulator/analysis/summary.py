@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -128,14 +129,18 @@ def summarize(plan: Plan, trace: Trace, *, since_ns: int = 0) -> Summary:
     if len(trace) and finished.all():
         end_ns = int(trace.finish_ns.max())
     run_ns = max(end_ns - start_ns, 0)
-    routes = tuple(
-        _group(
-            plan, trace, counted & (trace.route == i), (route.label, route.name), start_ns, run_ns
+    total = _group(plan, trace, counted, ("total", ""), start_ns, run_ns)
+    if len(plan.routes) == 1:
+        routes: tuple[Group, ...] = (
+            replace(total, label=plan.routes[0].label, name=plan.routes[0].name),
         )
-        for i, route in enumerate(plan.routes)
-    )
+    else:
+        routes = tuple(
+            _group(plan, trace, counted & (trace.route == i), (r.label, r.name), start_ns, run_ns)
+            for i, r in enumerate(plan.routes)
+        )
     return Summary(
-        total=_group(plan, trace, counted, ("total", ""), start_ns, run_ns),
+        total=total,
         routes=routes,
         failures=_failures(trace, counted),
         breakdown=_breakdown(trace, finished & counted, counted & (trace.outcome == OK)),
@@ -188,15 +193,17 @@ def _failures(trace: Trace, counted: np.ndarray) -> tuple[tuple[str, int], ...]:
 
 
 def _breakdown(trace: Trace, finished: np.ndarray, ok: np.ndarray) -> tuple[Spent, ...]:
-    spent = trace.spent_ns[finished]
     total_ns = exact_sum(trace.latency_ns[finished])
     rows: list[tuple[int, Spent]] = []
     for i, cause in enumerate(trace.causes):
-        sum_ns = exact_sum(spent[:, i])
+        if not trace.spent_ns[:, i].any():
+            continue
+        spent = trace.spent_ns[:, i][finished]
+        sum_ns = exact_sum(spent)
         if sum_ns:
             mean_ns = rounded(Fraction(sum_ns, len(spent)))
-            p95_ns = nearest_rank(np.sort(spent[:, i]), 95) or 0
+            p95_ns = nearest_rank(np.sort(spent), 95) or 0
             share = float(Fraction(sum_ns, total_ns)) if total_ns else 0.0
-            ok_ns = rounded(Fraction(exact_sum(trace.spent_ns[ok, i]), max(int(ok.sum()), 1)))
+            ok_ns = rounded(Fraction(exact_sum(trace.spent_ns[:, i][ok]), max(int(ok.sum()), 1)))
             rows.append((sum_ns, Spent(cause.kind, cause.name, mean_ns, p95_ns, share, ok_ns)))
     return tuple(row for _, row in sorted(rows, key=lambda pair: -pair[0]))

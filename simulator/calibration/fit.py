@@ -23,6 +23,8 @@ from simulator.calibration.machinery import (
     CONNECT,
     NOTHING,
     QUERY_S,
+    ROW,
+    SHORT_S,
     SLEEP_S,
     THREAD,
     Machinery,
@@ -140,7 +142,11 @@ _Seen = dict[tuple[str, str], list[Answers]]
 def _fit_workers(seen: _Seen) -> Fit:
     """A process or a thread for each request: its own cost, and the sleep's overshoot."""
     worker = [_makespan(a) / len(a) for a in seen["burst", NOTHING]]
-    block = _singles(seen["single", BLOCK]) - _singles(seen["single", NOTHING]) - SLEEP_S
+    if ("burst", BLOCK) in seen:
+        line = np.asarray([_makespan(a) / len(a) for a in seen["burst", BLOCK]])
+        block = line - np.asarray(worker) - SHORT_S
+    else:
+        block = _singles(seen["single", BLOCK]) - _singles(seen["single", NOTHING]) - SLEEP_S
     rest = _singles(seen["single", NOTHING]) - np.asarray(worker)
     return Fit((_value("worker", worker), _value("sleep", block)), _value("rest", rest), ())
 
@@ -164,6 +170,9 @@ def _fit_loop(machine: Machinery, seen: _Seen) -> Fit:
         holds += [size / _throughput(a, 2 * size) - query_s for a in seen["full", label]]
     if holds:
         values.append(_value("pool_hold", holds))
+    if ("burst", ROW) in seen:
+        turns = np.asarray([_turn(a) for a in seen["burst", ROW]])
+        values.append(_value("lock_hold", turns - QUERY_S))
     if ("single", CONNECT) in seen:
         queries = machine.pools.items()
         pooled = np.min([_singles(seen["single", q]) - s for q, (_, s) in queries], axis=0)
@@ -192,6 +201,12 @@ def _spacing(answers: Answers) -> float:
     skipped = int(len(ends) * FIRST)
     inner = ends[skipped : len(ends) - skipped]
     return float(inner[-1] - inner[0]) / (len(inner) - 1)
+
+
+def _turn(answers: Answers) -> float:
+    """Seconds from answer to answer of requests that all want the same row."""
+    ends = answers.completions
+    return float(ends[-1] - ends[0]) / (len(ends) - 1)
 
 
 def _throughput(answers: Answers, users: int) -> float:

@@ -176,7 +176,10 @@ class _Identification:
         if seen.kind == shapes.SHARED and seen.concurrency < self.cores + 0.5:
             slots = max(round(seen.concurrency), 1)
             return Route(label, COMPUTES, times, on_loop=False, slots=slots)
-        if seen.kind == shapes.WAVES and seen.size and seen.every_s > 1.5 * single + 0.02:
+        if _is_window(seen, single):
+            # One disturbed burst of a limit may look so: twice as many, half as often.
+            seen = self._fresh_burst(label, singles)
+        if _is_window(seen, single):
             window, size = seen.every_s, seen.size
             return Route(label, PACED, times, rate=size / window, burst=size, window_s=window)
         return self._limited(label, times, single, seen)
@@ -380,6 +383,11 @@ class _Identification:
         chance = 1.25 * float(both.std() / both.mean()) * math.sqrt(2 / len(after))
         drifts = abs(math.log(drift)) > max(math.log(DRIFT), 3 * chance)
         return replace(route, drift=drift, drifts=drifts and route.kind not in (PACED, REFUSES))
+
+
+def _is_window(seen: Shape, single: float) -> bool:
+    """Whether waves come so seldom that a window opens, not that a slot is free again."""
+    return seen.kind == shapes.WAVES and seen.size > 0 and seen.every_s > 1.5 * single + 0.02
 
 
 def _alike(one: Route, other: Route) -> bool:

@@ -16,13 +16,19 @@ from simulator.plan import ServerKind
 from simulator.record import dataclass
 from simulator.scenario import Scenario, loads
 
-NOTHING, AWAIT, THREAD, BLOCK, CONNECT, CALL = (
-    "GET /nothing", "GET /await", "GET /thread", "GET /block", "GET /connect", "GET /call",
+NOTHING, AWAIT, THREAD, BLOCK, CONNECT, ROW, CALL = (
+    "GET /nothing", "GET /await", "GET /thread", "GET /block", "GET /connect", "GET /row",
+    "GET /call",
 )  # fmt: skip
 BURST = 100
+FEW = 20
+IN_LINE = 6
+"""Of a sync worker's sleepers, who wait for one another."""
 ROUNDS = 5
 """Repeats of each probe: what lies between them is the interval."""
 SLEEP_S = 0.1
+SHORT_S = 0.01
+"""Of a sync worker: after a long sleep its CPU is cold, which is no overshoot of the sleep."""
 QUERY_S = 0.02
 QUERIES_PER_S = 250
 """A pool is filled by queries so long that its connections together serve no more."""
@@ -54,7 +60,7 @@ def machinery(scenario: Scenario, *, connects: bool = True) -> Machinery:
     kind = scenario.plan.server.kind
     asgi = kind is ServerKind.ASGI
     routes = {"nothing": _route(NOTHING, asgi, []), "block": _route(
-        BLOCK, False, [{"block": _s(SLEEP_S)}])}  # fmt: skip
+        BLOCK, False, [{"block": _s(sleep_s(kind))}])}  # fmt: skip
     if asgi:
         routes["await"] = _route(AWAIT, True, [{"await": _s(SLEEP_S)}])
         routes["thread"] = _route(THREAD, False, [])
@@ -62,6 +68,8 @@ def machinery(scenario: Scenario, *, connects: bool = True) -> Machinery:
     pools = dict(_add_pools(document, given, asgi))
     if pools and connects:
         _add_connecting(document, asgi)
+    if asgi and pools and given["locks"]:
+        _add_row(document)
     if asgi and any(s.get("client", "none") != "none" for s in given["services"].values()):
         service = {"time": _s(QUERY_S), "client": {"connections": 100}}
         document["services"] = {"echo": service}
@@ -69,6 +77,11 @@ def machinery(scenario: Scenario, *, connects: bool = True) -> Machinery:
     document["load"] = {"requests": 1000, "at": "once"}
     probes = tuple(_probes(kind, document, pools))
     return Machinery(document, kind.name.lower(), pools, probes)
+
+
+def sleep_s(kind: ServerKind) -> float:
+    """How long a request of ``BLOCK`` sleeps."""
+    return SHORT_S if kind is ServerKind.SYNC else SLEEP_S
 
 
 def _route(path: str, on_loop: bool, steps: list[Any]) -> dict[str, Any]:
@@ -108,25 +121,43 @@ def _add_connecting(document: dict[str, Any], asgi: bool) -> None:
     document["routes"]["connect"] = _route(CONNECT, on_loop, steps)
 
 
+def _add_row(document: dict[str, Any]) -> None:
+    """A route whose requests lock the same row, in turn."""
+    first = next(iter(document["pools"].values()))
+    document["pools"]["turns"] = first | {"size": FEW, "overflow": 0}
+    document["locks"] = {"row": {}}
+    do = [{"lock": "row"}, {"query": "turns", "time": _s(QUERY_S)}]
+    on_loop = first["driver"] == "async"
+    document["routes"]["row"] = _route(ROW, on_loop, [{"with": "turns", "do": do}])
+
+
 def _probes(
     kind: ServerKind, document: dict[str, Any], pools: dict[str, tuple[int, float]]
 ) -> Iterator[Probe]:
     """What is asked, round by round: single requests, bursts, users who fill a pool."""
     labels = [route["path"] for route in document["routes"].values()]
     once: LoadDocument = {"requests": BURST, "at": "once"}
-    small: LoadDocument = {"requests": 20, "at": "once"}
+    small: LoadDocument = {"requests": FEW, "at": "once"}
+    in_line: LoadDocument = {"requests": IN_LINE, "at": "once"}
     for label in labels:
         yield Probe("warm up", {label: small})
     for _ in range(ROUNDS):
         for label in labels:
             slow = label in (AWAIT, BLOCK)
-            alone = {"users": 1, "think": "3ms", "requests": 5 if slow else 12}
-            yield Probe("single", {label: alone})
+            # A request that opens a connection comes alone; one after another they are quicker.
+            rest = "20ms" if label == CONNECT else "3ms"
+            alone = {"users": 1, "think": rest, "requests": 5 if slow else 12}
+            if label != ROW:
+                yield Probe("single", {label: alone})
         if kind is not ServerKind.ASGI:
             yield Probe("burst", {NOTHING: small})
+            if kind is ServerKind.SYNC:
+                yield Probe("burst", {BLOCK: in_line})
             continue
         for label in (NOTHING, AWAIT, THREAD, CALL):
             if label in labels:
                 yield Probe("burst", {label: once})
+        if ROW in labels:
+            yield Probe("burst", {ROW: small})
         for label, (size, _) in pools.items():
             yield Probe("full", {label: {"users": 2 * size, "requests": 12 * size}})

@@ -23,6 +23,8 @@ COSTS = 4.0
 """… and so many costs of the loop per request on top of it."""
 UNEVEN = 0.12
 """Steps of a staircase, nearly all, differ by no more than this part of their length."""
+EVEN = 0.01
+"""… and steps that differ by so little from one another are as good as even."""
 INSTANT = 0.02
 """Of a single request's time: it seems to have taken none."""
 REGULAR = 0.35
@@ -93,13 +95,17 @@ def period(completions: FloatArray, least_s: float) -> tuple[int, float]:
     for size in range(1, n // 2 + 1):
         steps = completions[size:] - completions[:-size]
         low, middle, high = np.percentile(steps, (10, 50, 90))
-        if middle >= least_s:
-            found.append((float(high - low) / float(middle), size, float(middle)))
-    if not found or min(found)[0] > UNEVEN:
+        if middle >= least_s and high - low <= UNEVEN * middle:
+            # One slot too few: a step in each wave is none at all, which percentiles overlook.
+            uneven = float(np.sqrt(np.mean((steps - middle) ** 2)))
+            found.append((uneven, size, float(middle)))
+    if not found:
         return 0, 0.0
-    # Twice the slots make steps as even, of twice the time: the fewest are meant.
-    limit = max(1.5 * min(found)[0], UNEVEN / 4)
-    return next((size, every) for spread, size, every in found if spread <= limit)
+    # Twice the slots make steps that vary by as much, of twice the time: the fewest are meant.
+    least = 1.5 * min(found)[0]
+    return next(
+        (size, every) for uneven, size, every in found if uneven <= max(least, EVEN * every)
+    )
 
 
 def is_steady(times: FloatArray) -> bool:

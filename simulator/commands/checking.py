@@ -83,18 +83,33 @@ def check_all(
             codes.append(console.INTERRUPTED)
             break
         codes.append(console.OK if checked.passed else console.FAILED)
+        words = [file, *overrides, *_given(chosen)]
         if report is not None:
-            _write_report(checked, report, repeat("check", [file, *overrides], None))
+            _write_report(checked, report, repeat("check", words, None))
         if as_json:
             documents.append(check_page.as_dict(checked))
             continue
-        command = repeat("check", [file, *overrides], None)
+        command = repeat("check", words, None)
         console.show(check_page.render(checked, command=command, version=VERSION))
         if file != files[-1]:
             console.show("\n")
     if as_json:
         console.show(machine.dumps({"checks": documents, "version": VERSION}).decode())
     return _code(codes)
+
+
+def _given(chosen: Options) -> list[str]:
+    """The options that are not as usual, as they are written; a DSN without its password."""
+    from simulator.calibration.check import Options
+    from simulator.calibration.served.postgres import shown
+
+    words = []
+    for name in ("overheads", "runs", "tolerance", "scale", "database", "budget"):
+        value = getattr(chosen, name)
+        if value != getattr(Options(), name):
+            text = f"{value * 100:g}%" if name == "tolerance" else shown(str(value))
+            words += [f"--{name}", f"{float(value):g}" if name == "scale" else text]
+    return words
 
 
 def _write_report(checked: Checked, path: Path, command: str) -> None:

@@ -9,7 +9,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from simulator.commands import console
+from simulator.commands import console, room
 
 if TYPE_CHECKING:
     from simulator.answer import Answer
@@ -44,8 +44,13 @@ def all_loaded(files: list[str], overrides: list[str]) -> list[Scenario]:
     return scenarios
 
 
-def simulated(scenario: Scenario, seed: int | None, engine: str = "auto") -> Answer:
-    """The answer of a scenario, or exit 3 where it exceeds a limit."""
+def simulated(
+    scenario: Scenario, seed: int | None, engine: str = "auto", *, kept: bool = True
+) -> Answer:
+    """The answer of a scenario, or exit 3 where it exceeds a limit; 5 without enough memory.
+
+    ``kept``: whether every visit is asked for.
+    """
     from simulator.answer import simulate
     from simulator.engine import Engine
     from simulator.engines.contract import LimitError
@@ -55,8 +60,10 @@ def simulated(scenario: Scenario, seed: int | None, engine: str = "auto") -> Ans
     except ValueError:
         console.usage(f"--engine {engine}: expected auto, simpy or compiled")
     progress = console.requests_progress(scenario.name)
+    folding = room.folding_for(scenario, kept=kept)
+    how: dict[str, Any] = {"progress": progress, "tell": console.tell, "folding": folding}
     try:
-        return simulate(scenario, seed=seed, engine=chosen, progress=progress, tell=console.tell)
+        return simulate(scenario, seed=seed, engine=chosen, **how)
     except LimitError as error:
         console.tell(f"{scenario.path}: error: {error}")
         console.leave(console.INVALID)
@@ -74,13 +81,7 @@ def replications(text: str) -> int:
 
 
 def replicated(
-    answer: Answer,
-    overrides: list[str],
-    *,
-    seed: int | None,
-    number: int,
-    jobs: int | None,
-    engine: str,
+    answer: Answer, overrides: list[str], *, seed: int | None, number: int, jobs: int | None
 ) -> Replicated | None:
     """More runs of a scenario that was run once; None where one is enough.
 
@@ -88,18 +89,16 @@ def replicated(
     """
     if number == 1 or answer.trace.ended == "interrupted":
         return None
-    from simulator.engine import Engine
     from simulator.engines.contract import LimitError
-    from simulator.experiments.executors import ALONE_S, Local, available_cpus
+    from simulator.experiments.executors import Local, available_cpus
     from simulator.experiments.replications import LOOKS, Case, replicate
     from simulator.experiments.sweep import read
 
     path = answer.scenario.path
-    chosen = Engine(engine)
-    case = Case(path, read(path), tuple(overrides), seed, engine=chosen)
+    case = Case(path, read(path), tuple(overrides), seed)
     expected = (number or LOOKS[0]) - 1
     try:
-        with Local(jobs or available_cpus(), expected, ALONE_S[chosen]) as executor:
+        with Local(jobs or available_cpus(), expected) as executor:
             progress = console.runs_progress("runs")
             return replicate(answer, case, number, executor, progress=progress)
     except LimitError as error:
@@ -148,8 +147,7 @@ def print_answer(
     from simulator.report import files, machine
     from simulator.scenario import dumps
 
-    engine = answer.engine.value if several is None else several.together.engine
-    meta = machine.Meta(seed=used, version=VERSION, engine=engine)
+    meta = machine.Meta(seed=used, version=VERSION, engine=answer.engine.value)
     if several is None:
         document = machine.as_dict(*results, meta=meta, **trust)
     else:

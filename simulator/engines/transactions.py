@@ -208,6 +208,10 @@ class Transactions:
                 yield from self.runner.run(task, step.steps)
             except Failed as failure:
                 failed = failure
+            if failed is None and model.held:
+                lock_hold_ns = self.plan.server.overheads.lock_hold_ns
+                cause = contract.hold_connect(step.pool)
+                yield from self.runner.hold(task, lock_hold_ns, cause, step.frees_loop)
             task.transactions.pop()
             if failed is None:
                 model.commit()

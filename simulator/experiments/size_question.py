@@ -8,7 +8,6 @@ from contextlib import suppress
 from dataclasses import replace
 from fractions import Fraction
 
-from simulator.engine import Engine
 from simulator.experiments.axes import Axis, AxisError, parse, points, positions
 from simulator.experiments.constraints import Constraint
 from simulator.experiments.direction import Harder, harder
@@ -35,7 +34,6 @@ class Question:
     seed: int | None
     number: int = 1  # replications of each trial, or AUTO
     harder: Harder = ""  # of what the one key is more: then the highest value is wanted
-    engine: Engine = Engine.AUTO  # AUTO looks at the work of all trials together
 
     def overrides(self, values: Sequence[str]) -> list[str]:
         """What stands after the file to run one trial alone."""
@@ -52,7 +50,6 @@ def question(
     prices: Sequence[str] = (),
     seed: int | None = None,
     number: int = 1,
-    engine: Engine = Engine.AUTO,
 ) -> Question:
     """The search that a command line asks for.
 
@@ -79,7 +76,9 @@ def question(
     """
     given = [parse(argument) for argument in arguments]
     fixed = tuple(f"{axis.key}={axis.values[0]}" for axis in given if len(axis.values) == 1)
-    text, axes = read(file), _searched(given)
+    text = read(file)
+    axes = _searched(given)
+    more = _harder(axes, file, text, fixed)
     keys = [axis.key for axis in axes]
     priced = _prices(prices, keys)
     return Question(
@@ -100,8 +99,7 @@ def question(
         prices=tuple(priced.get(key, Fraction(1)) for key in keys),
         seed=seed,
         number=number,
-        harder=_harder(axes, file, text, fixed),
-        engine=engine,
+        harder=more,
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
-from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -25,17 +24,12 @@ def render(
     command: str,
     version: str,
     seed: int,
-    note: str = "",
 ) -> str:
-    """The page as text; all scenarios are compared with the first.
-
-    ``note`` says what is missing, after Ctrl-C.
-    """
+    """The page as text; all scenarios are compared with the first."""
     first, *others = cases
     sections = [
-        [f"compare {format.count(len(cases), 'scenario')}   seed {seed}"],
-        [f"  {note}"] if note else [],
-        [f"  {case.letter}  {clean(case.label)}" for case in cases],
+        [f"compare {len(cases)} scenarios   seed {seed}", ""]
+        + [f"  {case.letter}  {clean(case.label)}" for case in cases],
         _requests(cases),
     ]
     for other in others:
@@ -79,7 +73,7 @@ def as_dict(cases: Sequence[Case], meta: machine.Meta) -> dict[str, Any]:
                 "letter": case.letter,
                 "file": case.file,
                 "overrides": list(case.overrides),
-                **_document(case.answer, replace(meta, engine=case.answer.engine.value)),
+                **_document(case.answer, meta),
             }
             for case in cases
         ],

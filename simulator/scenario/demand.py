@@ -150,9 +150,10 @@ class _Demand:
         self, steps: list[Document], path: str, on_loop: bool, held: tuple[str, ...]
     ) -> float:
         times = [self._step(step, f"{path}[{i}]", on_loop, held) for i, step in enumerate(steps)]
+        beyond_ns = self._plan.server.overheads.lock_hold_ns
         for i, step in enumerate(steps):
             if "lock" in step and not step["shared"]:
-                self._add(f"lock {step['lock']}", sum(times[i + 1 :]))
+                self._add(f"lock {step['lock']}", sum(times[i + 1 :]) + beyond_ns)
         return sum(times)
 
     def _step(self, step: Document, path: str, on_loop: bool, held: tuple[str, ...]) -> float:
@@ -222,6 +223,8 @@ class _Demand:
         if "with" in step:
             before = self._held["event loop"]
             took = self._steps(step["do"], f"{path}.do", on_loop, (*held, pool))
+            if any("lock" in inner for inner in step["do"]):
+                took += self._plan.server.overheads.lock_hold_ns
             if frozen:
                 self._held["event loop"] = before
         else:

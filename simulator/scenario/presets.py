@@ -92,6 +92,10 @@ OVERHEADS = {
     "thread_hop": ("200us", "Loop CPU for handing work to a thread."),
     "worker": ("1.2ms", "CPU of a sync worker or a server thread per request."),
     "pool_hold": ("1.2ms", "Hold of a connection beyond its use, in every try: the reset."),
+    "lock_hold": (
+        "2.8ms",
+        "Hold of row locks beyond their use: round trips of a transaction's statements, COMMIT.",
+    ),
     "connect": ("5.4ms", "Opening a connection, or being refused one."),
     "close": ("3.3ms", "Closing a connection."),
     "timer": (

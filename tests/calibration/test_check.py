@@ -10,6 +10,7 @@ import time
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,7 @@ from simulator.analysis.summary import summarize
 from simulator.calibration import machine_use
 from simulator.calibration.figures import Bound, Figure, bound, figures
 from simulator.calibration.scaling import scaled
+from simulator.commands import checking
 from simulator.engines.reference import run
 from simulator.scenario import dumps, load, loads
 from simulator.workload import Workload
@@ -200,3 +202,20 @@ def test_two_that_compute_on_one_processor_wait_half_of_the_time() -> None:
     for burner in burners:
         burner.wait()
     assert machine_use.delayed(machine_use.Use(0, 0), use) > 0.3
+
+
+def test_the_line_that_repeats_a_check_has_its_options_and_no_password() -> None:
+    usual: dict[str, Any] = {
+        "overheads": None,
+        "runs": 3,
+        "tolerance": None,
+        "scale": "1",
+        "budget": None,
+    }
+    assert checking._given(checking.options(**usual, database="embedded")) == []
+    dsn = "postgresql://u:secret@h/db"
+    given = usual | {"runs": 2, "scale": "0.1", "tolerance": "5%"}
+    assert checking._given(checking.options(**given, database=dsn)) == [
+        "--runs", "2", "--tolerance", "5%", "--scale", "0.1",
+        "--database", "postgresql://u:…@h/db",
+    ]  # fmt: skip

@@ -20,12 +20,14 @@ SCENARIO = """
 load: {{requests: 100, at: once}}
 server: {{preset: {preset}}}
 pools: {{db: {{size: 5}}}}
+locks: {{row: {{}}}}
 services: {{up: {{time: 30ms, client: httpx}}}}
 routes:
-  a: {{path: GET /a, handler: {handler}, steps: [{{query: db, time: 30ms}}, {call}]}}
+  a: {{path: GET /a, handler: {handler}, steps: [{step}, {call}]}}
 """
-ASYNC = {"preset": "fastapi", "handler": "async def", "call": "{call: up}"}
-SYNC = {"preset": "flask", "handler": "def", "call": "{call: up, blocking: true}"}
+STEP = "{with: db, do: [{lock: row}, {query: db, time: 30ms}]}"
+ASYNC = {"preset": "fastapi", "handler": "async def", "step": STEP, "call": "{call: up}"}
+SYNC = {"preset": "flask", "handler": "def", "step": STEP, "call": "{call: up, blocking: true}"}
 OF_WORKERS = {"worker", "sleep"}
 
 

@@ -121,6 +121,7 @@ class Tangle:
             gil=self.kind is not ServerKind.SYNC and chance.random() < 0.6,
             connect_ns=chance.choice([0, MS]),
             pool_hold_ns=chance.choice([0, MS]),
+            lock_hold_ns=chance.choice([0, MS]),
         )
         return changed(made, server={"cores": chance.choice([1, 2, 3, UNLIMITED])})
 

@@ -178,6 +178,26 @@ def test_each_try_pays_what_a_connection_is_held_beyond_its_use() -> None:
     assert ledger(trace, 1) == {"hold query:db": 100, "hold connection:db": 6}
 
 
+def test_rows_are_held_beyond_their_use_until_the_commit() -> None:
+    """0 has the row at 50 and commits at 53; 1 waits for that, fails, and commits at 106."""
+    trace = traced(serializable(2, 1, lock_hold_ns=3 * MS), [0, 0])
+    assert finished(trace) == [53, 106]
+    waited = {"hold query:db": 100, "wait lock:row0": 3, "hold connection:db": 3}
+    assert ledger(trace, 1) == waited
+
+
+def test_each_turn_on_a_row_takes_what_it_is_held_beyond_its_use() -> None:
+    trace = traced(update(Steps(), load=burst(3), locks=1, lock_hold_ns=2 * MS), [0, 0, 0])
+    assert finished(trace) == [12, 24, 36]
+
+
+def test_a_transaction_without_rows_takes_no_turn() -> None:
+    steps = Steps()
+    reads = steps.with_(0, steps.statement(0, 10 * MS), serializable=True)
+    trace = traced(plan(steps, reads, load=burst(2), pools=(pool(2),), lock_hold_ns=MS), [0, 0])
+    assert finished(trace) == [10, 10]
+
+
 def test_a_retry_draws_anew_and_keeps_its_connection() -> None:
     """`t0` is scripted for the first try only: the retry draws its own 7 ms."""
     steps = Steps()

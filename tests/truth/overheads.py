@@ -26,6 +26,10 @@ SOURCES = {
         "asyncpg pool of 5, 100 × .1 s: the hold is s + 1.1 to 1.5 ms (overshoot of pg_sleep, "
         "the reset's round trip, the loop)",
     ),
+    "lock_hold": (
+        "2.8ms",
+        "a row lock held .1 s by 20 in turn: 2.057 s, +2.8 ms a turn",
+    ),
     "connect": ("5.4ms", "asyncpg.connect per request: connect 5.4 ms, first query .95 …"),
     "close": ("3.3ms", "… close 3.3 ms"),
     "timer": ("300us", "timers: uvloop's sleep of 20 ms +.28, of 250 ms +.49 …"),

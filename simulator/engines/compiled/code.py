@@ -45,6 +45,7 @@ WORDS = 6
     WITH_ENDS,  # pool
     REFUSED,  # pool
     BEGIN,  # database, serializable, handler
+    ROWS_HELD,
     COMMIT,  # how many retries, where to go on
     BACK_OFF,  # streams of backoffs
     LOCK_ROW,  # lock, shared, deadlock timeout
@@ -76,7 +77,7 @@ WORDS = 6
     ATTEMPT_OP,
     TRAVEL,
     END,
-) = range(67)
+) = range(68)
 
 GO, JUMPED, WAITS, FAILS, SWITCHES_TASK, STARVES, ENDS = range(7)
 """How an instruction ends: the next one, one set by it, later, in failure, in another task,

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from simulator.arrays import IntArray
 from simulator.engines import contract
 from simulator.engines.compiled import connection_pool as pools
 from simulator.engines.compiled import kernel, memory, recorder, task
@@ -22,14 +23,15 @@ from simulator.engines.compiled.memory import (
     GIVE_UP,
     GROW,
     MORE_ARRIVALS,
+    NONE,
     PAUSE,
 )
 from simulator.engines.compiled.source import Source
 from simulator.engines.compiled.store import Store
 from simulator.engines.compiled.stuck import stuck, waiting_as_rows
-from simulator.engines.compiled.tables import Columns, Rows
+from simulator.engines.compiled.tables import Columns, NarrowRows, Rows
 from simulator.plan import NEVER, Branch, Gather, Plan, Step, ToThread, With
-from simulator.trace import Attempts, Trace, Visits
+from simulator.trace import Attempts, Folding, Trace, Visits
 from simulator.workload import Workload
 
 CHUNK = 2048 if PLAIN else 1 << 16
@@ -48,8 +50,14 @@ def run(
     workload: Workload,
     *,
     progress: Callable[[int], None] = lambda arrived: None,
+    folding: Folding | None = None,
 ) -> Trace:
     """What happens to every request: the same as ``simulator.engines.reference.run`` says.
+
+    Parameters
+    ----------
+    folding : Folding, optional
+        Takes the visits of an open load in place of the trace.
 
     Raises
     ------
@@ -58,12 +66,19 @@ def run(
     LimitError
         More requests, events at one instant or simulated time than the named limits.
     """
-    return _Run(plan, workload, progress).execute()
+    return _Run(plan, workload, progress, folding).execute()
 
 
 class _Run:
-    def __init__(self, plan: Plan, workload: Workload, progress: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        workload: Workload,
+        progress: Callable[[int], None],
+        folding: Folding | None,
+    ) -> None:
         self.plan = plan
+        self.folding = folding
         self.progress = progress
         self.arrival, self.route = workload.arrivals()
         contract.limit_requests(len(self.arrival))
@@ -75,7 +90,12 @@ class _Run:
             recorder.ATTEMPT_ROW,
         )
         users = any(load.users for load in plan.loads)
-        self.rows = Rows(self.columns[0], -1 if users else len(self.arrival))
+        self.rows: Rows | NarrowRows
+        if folding is None:
+            self.rows = Rows(self.columns[0], -1 if users else len(self.arrival))
+        else:
+            self.rows = NarrowRows(self.columns[0], self.arrival)
+            folding.begin(int(self.arrival[0]) if len(self.arrival) else 0, len(self.arrival))
         self.visits = Columns(recorder.VISIT_ROW, 1)
         self.attempts = Columns(recorder.ATTEMPT_ROW, 0)
         self.stop = self._stop()
@@ -231,13 +251,31 @@ class _Run:
 
     def _flush(self) -> None:
         words = self.store.words
-        takers: tuple[Rows | Columns, ...] = (self.rows, self.visits, self.attempts)
-        for taker, table, columns in zip(takers, _TABLES, self.columns, strict=True):
+        takers = (self.rows.take, self._take_visits, self.attempts.take)
+        for take, table, columns in zip(takers, _TABLES, self.columns, strict=True):
             count = int(words[table + 1])
             if count > CHUNK + BEYOND_CHUNK:
                 raise contract.EngineError("more rows at one instant than there is room for")
-            taker.take(self.store.array(int(words[table]), count * columns))
+            take(self.store.array(int(words[table]), count * columns))
             words[table + 1] = 0
+
+    def _take_visits(self, words: IntArray) -> None:
+        if self.folding is None:
+            self.visits.take(words)
+        elif self.folding.take(np.ascontiguousarray(words.reshape(-1, recorder.VISIT_ROW).T)):
+            assert isinstance(self.rows, NarrowRows)
+            self.folding.fold(min(self._settled(), self.rows.last_finish_ns))
+
+    def _settled(self) -> int:
+        """No visit that is still to end began before this: the begin of the oldest task."""
+        words = self.store.words
+        oldest, record = int(words[memory.NOW]), int(words[memory.TASKS_FIRST])
+        while record:
+            oldest = min(oldest, int(words[record + task.ARRIVED_NS]))
+            if (queued := int(words[record + task.LOOP_QUEUED])) != NONE:
+                oldest = min(oldest, queued)
+            record = int(words[record + task.ALL_NEXT])
+        return oldest
 
     def _more_arrivals(self) -> None:
         words = self.store.words
@@ -262,6 +300,12 @@ class _Run:
         self._close_connections(end)
         head, spent = self.rows.sorted(int(self.store.words[memory.ARRIVED]))
         index, route, process, arrival, finish, outcome, first_byte = head
+        if self.folding is None:
+            visits = Visits(*self.visits.by_row(index))
+        else:
+            in_flight = bool((outcome == contract.IN_FLIGHT).any()) or not len(finish)
+            last = end if in_flight else int(finish.max())
+            visits = self.folding.finish(end, last, ended == "deadlock")
         return Trace(
             causes=self.plan.causes,
             outcomes=self.plan.outcomes,
@@ -274,11 +318,12 @@ class _Run:
             outcome=outcome,
             first_byte_ns=first_byte,
             spent_ns=spent,
-            visits=Visits(*self.visits.by_row(index)),
+            visits=visits,
             attempts=Attempts(*self.attempts.by_row(index)),
             end_ns=end,
             ended=ended,
             stuck=tuple(waiting_as_rows(waiting, index)),
+            used=self.folding.used if self.folding else {},
         )
 
     def _close_connections(self, end: int) -> None:
@@ -294,7 +339,7 @@ class _Run:
                     backend = int(words[connection + pools.BACKEND])
                     out += [station, by, backend, since, since, end, end - since]
                 connection = int(words[connection + pools.NEXT_OF_POOL])
-        self.visits.take(np.asarray(out, dtype=np.int64))
+        self._take_visits(np.asarray(out, dtype=np.int64))
 
 
 _TABLES = (memory.ROWS, memory.VISITS, memory.ATTEMPTS)

@@ -30,6 +30,7 @@ from simulator.engines.compiled.jit import kernel
 from simulator.engines.compiled.memory import (
     Memory,
 )
+from simulator.engines.compiled.queries import database_hold, query
 from simulator.engines.compiled.recorder import finish
 from simulator.engines.compiled.servers import (
     afterwards,
@@ -78,12 +79,11 @@ from simulator.engines.compiled.transactions import (
     begin,
     commits,
     connected,
-    database_hold,
     lock_row,
     locked_row,
-    query,
     refused,
     reset,
+    rows_held,
     with_,
     with_closes,
     with_ends,
@@ -190,6 +190,8 @@ def _of_database(m: Memory, task: int, op: int, a: int, b: int, c: int) -> int:
         return refused(m, task, a)
     if op == code.BEGIN:
         return begin(m, task, a, b, c)
+    if op == code.ROWS_HELD:
+        return rows_held(m, task)
     if op == code.COMMIT:
         return commits(m, task, a, b)
     if op == code.BACK_OFF:

@@ -81,6 +81,7 @@ class Lowered(LoweredOutside):
             parts.CLIENT_RETRIES_N: len(client.retries.backoff),
             parts.LATENCY: client.latency,
             parts.POOL_HOLD: over.pool_hold_ns,
+            parts.LOCK_HOLD: over.lock_hold_ns,
             parts.CONNECT: over.connect_ns,
             parts.CLOSE: over.close_ns,
         }

@@ -87,10 +87,11 @@ from __future__ import annotations
     TIMER_OVER,
     SLEEP_OVER,
     POOL_HOLD,
+    LOCK_HOLD,
     CONNECT,
     CLOSE,
     SERVER_SIZE,
-) = range(31)
+) = range(32)
 
 # A route.
 (

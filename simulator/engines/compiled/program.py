@@ -391,6 +391,9 @@ class Program:
         self.emit(code.BEGIN, record, int(step.serializable), ends)
         self._run(step.steps)
         self.mark(ends)
+        if self.overheads.lock_hold_ns:
+            self.emit(code.ROWS_HELD)
+            self.emit(code.HOLD, contract.hold_connect(step.pool), frees)
         self.emit(code.COMMIT, len(backoff), over)
         if backoff:
             self.emit(code.HOLD, contract.hold_connect(step.pool), frees)

@@ -11,11 +11,13 @@ from simulator.distributions import Constant
 from simulator.engines.compiled import draws, memory
 from simulator.engines.compiled.draws import HASH_SLOT
 from simulator.engines.compiled.jit import python
-from simulator.engines.compiled.memory import BLOCK, MISSING
+from simulator.engines.compiled.memory import BLOCK, MISSING, NONE
 from simulator.engines.compiled.store import Store
 from simulator.plan import LoadKind, Plan
 from simulator.workload import Workload
 
+BLOCKS_MAX = 1 << 10
+"""Blocks of times that are kept before the oldest half is given up; they can be made again."""
 STEPS = 2**53
 """A uniform number is one of so many steps between 0 and 1."""
 
@@ -33,7 +35,11 @@ class Source:
         self.count = len(plan.streams) + len(plan.loads)
         self._stations: list[tuple[int, str, int]] = []  # column, name, stream of times or -1
         self._slots = 1 << 10
-        self._used = 0
+        self._pairs: dict[int, tuple[int, int]] = {}  # a column's block, and the one after it
+        self._blocks: dict[tuple[int, ...], int] = {}  # addresses in memory, the oldest first
+        self._given_up: set[tuple[int, ...]] = set()
+        self._free: list[int] = []
+        self._most = BLOCKS_MAX
         self._table(self._slots)
 
     def constant(self, stream: int) -> int | None:
@@ -69,6 +75,7 @@ class Source:
         self.workload.drew = drew  # whether any of it is used is seen at the end
         words = self.store.words
         words[column + draws.BLOCK_NOW], words[column + draws.BLOCK_NEXT] = blocks
+        self._pairs[column] = blocks
         return column
 
     def note_decisions(self) -> None:
@@ -84,8 +91,8 @@ class Source:
         words = self.store.words
         for column, _, _ in self._stations:
             if words[column + draws.BLOCK_NEXT] == 0:
-                block = self.store.take(BLOCK)
-                words = self.store.words
+                first, second = self._pairs[column]
+                block = first if words[column + draws.BLOCK_NOW] == second else second
                 number = int(words[column + draws.NUMBER_NEXT]) // BLOCK
                 self._fill(column, block, number + 1)
                 words[column + draws.BLOCK_NEXT] = block
@@ -117,11 +124,35 @@ class Source:
             values = _steps(self.workload.uniforms(f"load[{load}].route", block))
         else:
             values = _padded(self.workload.times(stream, attempt, sub, block))
-        if 2 * self._used > self._slots:
-            self._rehash()
-        place = self.store.take(BLOCK)
+        if len(self._blocks) >= self._most:
+            self._give_up_oldest(tuple(address))
+        if 2 * len(self._blocks) > self._slots:
+            self._table(self._slots * 2)
+            self._fill_table()
+        place = self._free.pop() if self._free else self.store.take(BLOCK)
         self.store.put_array(place, values)
         self._insert([place, *address])
+        self._blocks[tuple(address)] = place
+
+    def _give_up_oldest(self, wanted: tuple[int, ...]) -> None:
+        """Make room of the oldest half, unless that is still drawn from."""
+        if wanted in self._given_up:
+            self._most *= 2
+            self._given_up.clear()
+            return
+        oldest = list(self._blocks)[: len(self._blocks) // 2]
+        self._given_up = set(oldest)
+        self._free += [self._blocks.pop(address) for address in oldest]
+        words = self.store.words
+        for stream in range(self.count):
+            words[words[memory.STREAMS] + stream * draws.STREAM_SIZE + draws.LAST_BLOCK] = NONE
+        table = int(words[memory.HASH])
+        self.store.put_array(table, np.zeros(self._slots * HASH_SLOT, dtype=np.int64))
+        self._fill_table()
+
+    def _fill_table(self) -> None:
+        for address, place in self._blocks.items():
+            self._insert([place, *address])
 
     def _table(self, slots: int) -> None:
         self._slots = slots
@@ -129,20 +160,12 @@ class Source:
         words = self.store.words
         words[memory.HASH], words[memory.HASH_MASK] = base, slots - 1
 
-    def _rehash(self) -> None:
-        old = self.store.array(int(self.store.words[memory.HASH]), self._slots * HASH_SLOT)
-        self._table(self._slots * 2)
-        for entry in old.reshape(-1, HASH_SLOT).tolist():
-            if entry[0]:
-                self._insert(entry)
-
     def _insert(self, entry: list[int]) -> None:
         slot = int(python(draws.slot_of)(self.store.words, *entry[1:]))
         if self.store.words[slot]:
             name = self.plan.streams[entry[1]].name
             raise IndexError(f"the script of {name} has no value for a request that draws it")
         self.store.put(slot, entry)
-        self._used += 1
 
 
 def _edge(weights: Sequence[float], option: int) -> int:

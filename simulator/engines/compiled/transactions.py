@@ -1,12 +1,9 @@
-"""Steps on a database (``simulator.engines.transactions``): connections, locks, queries."""
+"""Steps on a database (``simulator.engines.transactions``): connections and row locks."""
 
 from __future__ import annotations
 
 from simulator.engines.compiled.code import FAILS, GO, JUMPED, STARVES
 from simulator.engines.compiled.connection_pool import (
-    CORES_CAUSE,
-    DATABASE_CORES,
-    DATABASE_CORES_STATION,
     DATABASE_ERROR,
     DATABASE_FAULTS,
     DATABASE_REFUSED,
@@ -20,7 +17,6 @@ from simulator.engines.compiled.connection_pool import (
     opened,
     release_connection,
 )
-from simulator.engines.compiled.cores import begin_job, set_job
 from simulator.engines.compiled.draws import REDONE, draw, drawn
 from simulator.engines.compiled.faults import struck
 from simulator.engines.compiled.jit import kernel
@@ -54,13 +50,18 @@ from simulator.engines.compiled.memory import (
     Memory,
     free,
 )
-from simulator.engines.compiled.process import CLOSE, CONNECT, POOL_HOLD, POOLS_OF, POOLS_STATION
-from simulator.engines.compiled.recorder import released, visited
-from simulator.engines.compiled.steps import JOB_OF_DATABASE, hold, wait_for
+from simulator.engines.compiled.process import (
+    CLOSE,
+    CONNECT,
+    LOCK_HOLD,
+    POOL_HOLD,
+    POOLS_OF,
+    POOLS_STATION,
+)
+from simulator.engines.compiled.recorder import released
+from simulator.engines.compiled.steps import wait_for
 from simulator.engines.compiled.task import (
-    BEGAN,
     ERROR,
-    JOB_MODE,
     NO_ERROR,
     NS,
     OPEN_FRAME,
@@ -69,7 +70,6 @@ from simulator.engines.compiled.task import (
     OUTCOME,
     PC,
     PENDING,
-    PHASE,
     POOL_TIMED_OUT,
     PROC,
     REQUEST,
@@ -77,7 +77,6 @@ from simulator.engines.compiled.task import (
     VISIT_WAITED,
     WAITED,
     book,
-    book_until,
     granted,
     open_visit,
     queue,
@@ -98,6 +97,7 @@ from simulator.engines.compiled.transaction import (
     DEADLOCK,
     ENDED,
     FAILURE,
+    HELD_FIRST,
     OUTER,
     OWNER,
     REFUSED_BY,
@@ -223,6 +223,15 @@ def begin(m: Memory, task: int, database: int, serializable: int, handler: int) 
     m[task + OPEN_TRANSACTION] = new_transaction(
         m, task, outer, database, serializable, redone, IN_FLIGHT
     )
+    return GO
+
+
+@kernel
+def rows_held(m: Memory, task: int) -> int:
+    """``ROWS_HELD``: what its rows are held for beyond their use, if it has any to commit."""
+    holds = m[m[task + OPEN_TRANSACTION] + HELD_FIRST] != 0
+    done = m[m[task + OPEN_FRAME] + FAILED] == OK
+    m[task + NS] = m[m[SERVER] + LOCK_HOLD] if holds and done else 0
     return GO
 
 
@@ -365,46 +374,6 @@ def locked_row(m: Memory, task: int, cause: int, frees: int) -> int:
     if m[task + ERROR] != NO_ERROR or m[transaction + ENDED] != 0:
         return _fails_in(m, task, transaction)
     return GO
-
-
-# Queries on a database with cores or faults.
-
-
-@kernel
-def query(m: Memory, task: int, cause: int, frees: int, database: int) -> int:
-    """``QUERY``: a query of NS that others, or a fault, slow down."""
-    if m[task + PHASE] == 0:
-        ns = struck(m, m[database + DATABASE_FAULTS], m[NOW], m[task + NS])
-        if ns == NONE:
-            return outage(m, task, database)
-        m[task + NS] = ns
-    return database_hold(m, task, cause, frees, database)
-
-
-@kernel
-def database_hold(m: Memory, task: int, cause: int, frees: int, database: int) -> int:
-    """``DATABASE_HOLD``: share the database's cores, if it has a limit of them, for NS."""
-    if m[database + DATABASE_CORES] == 0:
-        return hold(m, task, cause, frees)
-    if m[task + PHASE] == 0:
-        if m[task + NS] == 0:
-            return GO
-        m[task + BEGAN] = m[NOW]
-        m[task + JOB_MODE] = JOB_OF_DATABASE
-        m[task + VALUE] = database
-        set_job(m, task, m[task + NS])
-        begin_job(m, m[database + DATABASE_CORES], task)
-        m[task + PENDING] = 1
-    return wait_for(m, task, cause, frees, 0, 0)
-
-
-@kernel
-def database_job_ended(m: Memory, task: int) -> None:
-    """What it took beyond the work was the wait for the cores."""
-    database, work, began = m[task + VALUE], m[task + NS], m[task + BEGAN]
-    now = m[NOW]
-    book_until(m, task, now - work, m[database + CORES_CAUSE])
-    visited(m, m[database + DATABASE_CORES_STATION], task, NONE, began, began, now, work)
 
 
 @kernel
