@@ -34,10 +34,6 @@ from simulator.plan import NEVER, Branch, Gather, Plan, Step, ToThread, With
 from simulator.trace import Attempts, Folding, Trace, Visits
 from simulator.workload import Workload
 
-CHUNK = 2048 if PLAIN else 1 << 16
-"""Rows that a kernel writes before the host takes them away."""
-BEYOND_CHUNK = 2048 if PLAIN else 1 << 16
-"""Rows that it may write beyond that before it looks."""
 BUDGET = 200_000 if PLAIN else 2_000_000
 """Events between two looks at whether the user wants to stop."""
 ARRIVALS = 1 << 16
@@ -146,8 +142,8 @@ class _Run:
         self._set(memory.SOON, self.store.take(2 * (1 << 12)))
         self._set(memory.SOON_MASK, (1 << 12) - 1)
         for table, columns in zip(_TABLES, self.columns, strict=True):
-            self._set(table, self.store.take((CHUNK + BEYOND_CHUNK) * columns))
-            self._set(table + 2, CHUNK)
+            self._set(table, self.store.take(recorder.STRIDE * columns))
+            self._set(table + 2, recorder.CHUNK)
         self._set(memory.ARRIVAL, self.store.take(2 * ARRIVALS))
         self._more_arrivals()
 
@@ -254,15 +250,16 @@ class _Run:
         takers = (self.rows.take, self._take_visits, self.attempts.take)
         for take, table, columns in zip(takers, _TABLES, self.columns, strict=True):
             count = int(words[table + 1])
-            if count > CHUNK + BEYOND_CHUNK:
+            if count > recorder.STRIDE:
                 raise contract.EngineError("more rows at one instant than there is room for")
-            take(self.store.array(int(words[table]), count * columns))
-            words[table + 1] = 0
+            if count:
+                take(self.store.view(int(words[table]), recorder.STRIDE * columns), count)
+                words[table + 1] = 0
 
-    def _take_visits(self, words: IntArray) -> None:
+    def _take_visits(self, words: IntArray, count: int) -> None:
         if self.folding is None:
-            self.visits.take(words)
-        elif self.folding.take(np.ascontiguousarray(words.reshape(-1, recorder.VISIT_ROW).T)):
+            self.visits.take(words, count)
+        elif self.folding.take(words.reshape(recorder.VISIT_ROW, -1)[:, :count].copy()):
             assert isinstance(self.rows, NarrowRows)
             self.folding.fold(min(self._settled(), self.rows.last_finish_ns))
 
@@ -339,7 +336,8 @@ class _Run:
                     backend = int(words[connection + pools.BACKEND])
                     out += [station, by, backend, since, since, end, end - since]
                 connection = int(words[connection + pools.NEXT_OF_POOL])
-        self._take_visits(np.asarray(out, dtype=np.int64))
+        visits = np.asarray(out, dtype=np.int64).reshape(-1, recorder.VISIT_ROW)
+        self._take_visits(visits.T.reshape(-1), len(visits))
 
 
 _TABLES = (memory.ROWS, memory.VISITS, memory.ATTEMPTS)
@@ -367,3 +365,4 @@ def compile_kernels() -> None:
     kernel.run(words)
     recorder.close_all(words, 0)
     recorder.last_moment(words, False)
+    Rows(recorder.ROW, 0).take(np.zeros(0, dtype=np.int64), 0)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from simulator.arrays import IntArray
 from simulator.engines.compiled.clock import ANSWERED, RESUME, soon
-from simulator.engines.compiled.jit import entry, kernel, pointer
+from simulator.engines.compiled.jit import PLAIN, entry, kernel, pointer
 from simulator.engines.compiled.memory import (
     ATTEMPTS,
     ATTEMPTS_N,
@@ -62,6 +63,12 @@ from simulator.engines.contract import IN_FLIGHT
 ROW = 7
 VISIT_ROW = 7
 ATTEMPT_ROW = 6
+CHUNK = 1024 if PLAIN else 1 << 12
+"""Rows that a kernel writes before the host takes them away: a cache holds them meanwhile."""
+BEYOND_CHUNK = 2048 if PLAIN else 1 << 16
+"""Rows that it may write beyond that before it looks."""
+STRIDE = CHUNK + BEYOND_CHUNK
+"""Words between two columns of the visits, and of the attempts."""
 
 
 @kernel
@@ -76,14 +83,14 @@ def write_visit(
     work: int,
 ) -> None:
     """A visit is over."""
-    row = m[VISITS] + m[VISITS_N] * VISIT_ROW
+    row = m[VISITS] + m[VISITS_N]
     m[row] = station
-    m[row + 1] = request
-    m[row + 2] = slot
-    m[row + 3] = queued
-    m[row + 4] = granted
-    m[row + 5] = released
-    m[row + 6] = work
+    m[row + STRIDE] = request
+    m[row + 2 * STRIDE] = slot
+    m[row + 3 * STRIDE] = queued
+    m[row + 4 * STRIDE] = granted
+    m[row + 5 * STRIDE] = released
+    m[row + 6 * STRIDE] = work
     m[VISITS_N] += 1
     if m[VISITS_N] >= m[VISITS_SOFT]:
         m[STATUS] |= FLUSH
@@ -152,6 +159,26 @@ def write_row(m: Memory, task: int, finish: int, outcome: int) -> None:
         m[STATUS] |= FLUSH
 
 
+@entry
+def place_rows(rows: IntArray, head: IntArray, spent: IntArray) -> int:
+    """Put rows where a trace has them; gives back how many there were.
+
+    Parameters
+    ----------
+    rows : ndarray of int64, shape (n, ROW + causes)
+        As ``write_row`` wrote them, in any order; the first word is the place.
+    head, spent : ndarray of int64, shapes (ROW, requests) and (requests, causes)
+        What is filled.
+    """
+    for i in range(rows.shape[0]):
+        place = rows[i, 0]
+        for column in range(ROW):
+            head[column, place] = rows[i, column]
+        for column in range(ROW, rows.shape[1]):
+            spent[place, column - ROW] = rows[i, column]
+    return int(rows.shape[0])
+
+
 @kernel
 def finish(m: Memory, task: int, outcome: int) -> None:
     """The request has its answer, or its failure; its user goes on."""
@@ -174,13 +201,13 @@ def answered(m: Memory, task: int, outcome: int) -> None:
 @kernel
 def attempted(m: Memory, attempt: int, outcome: int) -> None:
     """An attempt is over for its client."""
-    row = m[ATTEMPTS] + m[ATTEMPTS_N] * ATTEMPT_ROW
+    row = m[ATTEMPTS] + m[ATTEMPTS_N]
     m[row] = m[attempt + REQUEST]
-    m[row + 1] = m[attempt + ATTEMPT]
-    m[row + 2] = m[attempt + PROCESS]
-    m[row + 3] = m[attempt + ARRIVED_NS]
-    m[row + 4] = m[NOW]
-    m[row + 5] = outcome
+    m[row + STRIDE] = m[attempt + ATTEMPT]
+    m[row + 2 * STRIDE] = m[attempt + PROCESS]
+    m[row + 3 * STRIDE] = m[attempt + ARRIVED_NS]
+    m[row + 4 * STRIDE] = m[NOW]
+    m[row + 5 * STRIDE] = outcome
     m[ATTEMPTS_N] += 1
     if m[ATTEMPTS_N] >= m[ATTEMPTS_SOFT]:
         m[STATUS] |= FLUSH

@@ -69,6 +69,11 @@ class Store:
         """A copy of so many words."""
         return np.array(self._words[address : address + count], dtype=np.int64)
 
+    def view(self, address: int, count: int) -> IntArray:
+        """So many words to read until the kernels go on: no copy, where that can be."""
+        words: IntArray = self._words[address : address + count]
+        return np.array(words, dtype=np.int64) if PLAIN else words
+
     def move(self, address: int, count: int, room: int) -> int:
         """The new address of words that need more room."""
         to = self.take(room)

@@ -8,7 +8,36 @@ import numpy as np
 
 from simulator.arrays import IntArray
 from simulator.engines import contract
-from simulator.engines.compiled.recorder import ROW
+from simulator.engines.compiled.recorder import ROW, place_rows
+
+SPARSE = 64
+"""With so many times as many indices as rows, places are found by bisection, not in a table."""
+
+
+class Places:
+    """The place of each index among all, -1 for -1.
+
+    Parameters
+    ----------
+    index : ndarray of int64
+        All of them, ascending.
+    """
+
+    def __init__(self, index: IntArray) -> None:
+        self._index = index
+        self._table: IntArray | None = None
+        last = int(index[-1]) if len(index) else 0
+        if last < SPARSE * len(index):
+            self._table = np.empty(last + 2, dtype=np.int64)
+            self._table[index] = np.arange(len(index))
+            self._table[-1] = -1
+
+    def of(self, index: IntArray) -> IntArray:
+        """The places of these."""
+        if self._table is not None:
+            return self._table[index]
+        places = np.searchsorted(self._index, index)
+        return np.where(index < 0, -1, places)
 
 
 class Rows:
@@ -26,30 +55,34 @@ class Rows:
     def __init__(self, columns: int, requests: int) -> None:
         self._columns = columns
         self._known = requests >= 0
-        count = max(requests, 0)
-        self._head = np.zeros((ROW, count), dtype=np.int64)
-        self._spent = np.zeros((count, columns - ROW), dtype=np.int64)
+        self._make(max(requests, 0))
         self._chunks: list[IntArray] = []
 
-    def take(self, words: IntArray) -> None:
-        """Take a chunk of rows, in any order."""
-        rows = words.reshape(-1, self._columns)
-        if not self._known:
-            self._chunks.append(rows)
-            return
-        index = rows[:, 0]
-        for i in range(ROW):
-            self._head[i, index] = rows[:, i]
-        self._spent[index] = rows[:, ROW:]
+    def _make(self, count: int) -> None:
+        self._head = np.zeros((ROW, count), dtype=np.int64)
+        self._spent = np.zeros((count, self._columns - ROW), dtype=np.int64)
+
+    def take(self, words: IntArray, count: int) -> None:
+        """Take so many rows, in any order; the words are written to again."""
+        rows = words[: count * self._columns].reshape(-1, self._columns)
+        if self._known:
+            place_rows(rows, self._head, self._spent)
+        else:
+            self._chunks.append(rows.copy())
 
     def sorted(self, arrived: int) -> tuple[list[IntArray], IntArray]:
         """The columns before the ledger, and the ledger, in the order of the index."""
-        if self._known:
-            return [column[:arrived] for column in self._head], self._spent[:arrived]
-        rows = np.concatenate(self._chunks)
-        rows = rows[np.argsort(rows[:, 0], kind="stable")]
-        head = [np.ascontiguousarray(rows[:, i]) for i in range(ROW)]
-        return head, np.ascontiguousarray(rows[:, ROW:])
+        if not self._known:
+            index = np.concatenate([rows[:, 0] for rows in self._chunks])
+            index.sort()
+            self._make(len(index))
+            places = Places(index)
+            while self._chunks:
+                rows = self._chunks.pop()
+                rows[:, 0] = places.of(rows[:, 0])
+                place_rows(rows, self._head, self._spent)
+            self._head[0] = index
+        return [column[:arrived] for column in self._head], self._spent[:arrived]
 
 
 class NarrowRows:
@@ -69,9 +102,9 @@ class NarrowRows:
         self._spent = np.zeros((count, columns - ROW), dtype=np.int64, order="F")
         self.last_finish_ns = -1
 
-    def take(self, words: IntArray) -> None:
-        """Take a chunk of rows, in any order."""
-        rows = words.reshape(-1, self._columns)
+    def take(self, words: IntArray, count: int) -> None:
+        """Take so many rows, in any order; the words are written to again."""
+        rows = words[: count * self._columns].reshape(-1, self._columns)
         if not len(rows):
             return
         index, finish = rows[:, 0], rows[:, 4]
@@ -100,21 +133,24 @@ class Columns:
     """A table in no particular order, by columns."""
 
     def __init__(self, columns: int, request: int) -> None:
-        self._columns = columns
         self._request = request
-        self._chunks: list[IntArray] = []
+        self._count = 0
+        self._table = np.empty((columns, 0), dtype=np.int64)
 
-    def take(self, words: IntArray) -> None:
-        """Take a chunk of rows."""
-        self._chunks.append(np.ascontiguousarray(words.reshape(-1, self._columns).T))
+    def take(self, words: IntArray, count: int) -> None:
+        """Take so many rows of words that stand column behind column."""
+        end = self._count + count
+        if end > self._table.shape[1]:
+            # Memory that nobody has written to costs nothing yet.
+            table = np.empty((len(self._table), 4 * end), dtype=np.int64)
+            table[:, : self._count] = self._table[:, : self._count]
+            self._table = table
+        self._table[:, self._count : end] = words.reshape(len(self._table), -1)[:, :count]
+        self._count = end
 
     def by_row(self, index: IntArray) -> list[IntArray]:
         """The columns, with requests as rows of the trace instead of indices."""
-        out = []
-        for i in range(self._columns):
-            out.append(np.concatenate([chunk[i] for chunk in self._chunks]))
+        out = [column[: self._count] for column in self._table]
         if len(index) and index[-1] != len(index) - 1:
-            requests = out[self._request]
-            rows = np.searchsorted(index, requests)
-            out[self._request] = np.where(requests < 0, -1, rows)
+            out[self._request] = Places(index).of(out[self._request])
         return out
