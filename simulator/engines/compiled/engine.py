@@ -78,7 +78,8 @@ class _Run:
         self.progress = progress
         self.arrival, self.route = workload.arrivals()
         contract.limit_requests(len(self.arrival))
-        self.store = Store()
+        in_flight = task.SPENT + len(plan.causes) + 2 * task.VISIT_SIZE + 2 * EVENT
+        self.store = Store(in_flight * len(self.arrival))
         self.source = Source(self.store, plan, workload)
         self.columns = (
             recorder.ROW + len(plan.causes),

@@ -15,13 +15,16 @@ SLACK = 1 << 17
 """Words that a kernel may use between two looks at what is left."""
 FIRST = 2 * SLACK if PLAIN else 1 << 23
 """Words to begin with; those of an array cost nothing until they are written."""
+FIRST_MAX = FIRST if PLAIN else 1 << 28
+"""Words to begin with at most, 2 GiB of addresses, where many requests may be in flight."""
 
 
 class Store:
     """A memory that grows; ``words`` is what the kernels get."""
 
-    def __init__(self) -> None:
-        self._words: Any = [0] * FIRST if PLAIN else np.zeros(FIRST, dtype=np.int64)
+    def __init__(self, wanted: int = 0) -> None:
+        first = min(FIRST + wanted, FIRST_MAX)
+        self._words: Any = [0] * first if PLAIN else _zeros(first)
         self._words[TOP] = HEADER
         self.grow()
 
@@ -79,3 +82,10 @@ class Store:
         to = self.take(room)
         self._words[to : to + count] = self._words[address : address + count]
         return to
+
+
+def _zeros(wanted: int) -> IntArray:
+    try:
+        return np.zeros(wanted, dtype=np.int64)
+    except MemoryError:  # not so many addresses here: it grows by copying instead
+        return np.zeros(FIRST, dtype=np.int64)
