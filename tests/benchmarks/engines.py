@@ -2,28 +2,21 @@
 
 Both run the same plan and workload in turn, pair by pair; medians of CPU time count. No ratio
 is printed unless the two traces are equal to the last nanosecond. What compiling, or loading
-what was compiled before, takes is told apart. Beside M/M/1 stand a bare SimPy process, a bare
-heap loop compiled by Numba, and Ciw where it is installed (``pip install ciw==3.2.5``).
+what was compiled before, takes is told apart. ``tests.benchmarks.peers`` has other simulators.
 """
 
 from __future__ import annotations
 
-import heapq
-import importlib
 import os
 import platform
-import random
 import resource
 import statistics
 import sys
 import time
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from importlib.metadata import version
 
 os.environ["NUMBA_DISABLE_JIT"] = "0"
-
-import numpy as np
 
 from simulator.engines import reference
 from simulator.engines.compiled import engine, jit
@@ -34,7 +27,6 @@ from simulator.workload import Workload
 
 PAIRS = 5
 GOAL = 40
-Timed = Callable[[], float]
 
 SCENARIOS = {
     "M/M/1, sync worker": """
@@ -118,98 +110,6 @@ def compared(name: str, text: str, requests: int) -> None:
     )
 
 
-# M/M/1 elsewhere.
-
-
-def bare_simpy(customers: int) -> None:
-    import simpy
-
-    env = simpy.Environment()
-    server = simpy.Resource(env, 1)
-    draw = random.Random(1)
-
-    def customer() -> Any:
-        with server.request() as turn:
-            yield turn
-            yield env.timeout(draw.expovariate(100))
-
-    def source() -> Any:
-        for _ in range(customers):
-            yield env.timeout(draw.expovariate(80))
-            env.process(customer())
-
-    env.process(source())
-    env.run()
-
-
-def heap_loop() -> Callable[[int], float]:
-    """M/M/1 as a compiled loop over a heap of events: no model, no accounting, no trace."""
-    numba: Any = importlib.import_module("numba")
-
-    def loop(customers: int, gaps: Any, services: Any) -> float:
-        events = [(gaps[0], 0)]
-        waiting, at, arrived, left, total = 0, 0.0, 1, 0, 0.0
-        arrivals = np.empty(customers)
-        arrivals[0] = gaps[0]
-        while len(events) > 0:
-            at, what = heapq.heappop(events)
-            if what == 0:
-                waiting += 1
-                if arrived < customers:
-                    arrivals[arrived] = at + gaps[arrived]
-                    heapq.heappush(events, (arrivals[arrived], 0))
-                    arrived += 1
-                if waiting == 1:
-                    heapq.heappush(events, (at + services[left], 1))
-            else:
-                total += at - arrivals[left]
-                left += 1
-                waiting -= 1
-                if waiting > 0:
-                    heapq.heappush(events, (at + services[left], 1))
-        return total / customers
-
-    compiled = numba.njit(loop)
-    rng = np.random.Generator(np.random.Philox(1))
-    compiled(2, rng.standard_exponential(2), rng.standard_exponential(2))
-
-    def run(customers: int) -> float:
-        gaps = rng.standard_exponential(customers) / 80
-        return float(compiled(customers, gaps, rng.standard_exponential(customers) / 100))
-
-    return run
-
-
-def ciw_mm1(customers: int) -> None:
-    ciw: Any = importlib.import_module("ciw")
-    network = ciw.create_network(
-        arrival_distributions=[ciw.dists.Exponential(80)],
-        service_distributions=[ciw.dists.Exponential(100)],
-        number_of_servers=[1],
-    )
-    ciw.seed(1)
-    ciw.Simulation(network).simulate_until_max_customers(customers)
-
-
-def peers(requests: int) -> None:
-    loop = heap_loop()
-    others: list[tuple[str, Callable[[], object], int]] = [
-        ("bare SimPy, M/M/1", lambda: bare_simpy(requests), requests),
-        ("bare heap loop, M/M/1", lambda: loop(20 * requests), 20 * requests),
-    ]
-    try:
-        name = f"Ciw {version('ciw')}, M/M/1"
-        others.append((name, lambda: ciw_mm1(requests), requests))
-    except PackageNotFoundError:
-        pass
-    for name, run, count in others:
-        seconds = statistics.median(timed(run) for _ in range(3))
-        print(f"{name:26} {count / seconds:10,.0f}")
-    plan = loads(SCENARIOS["M/M/1, sync worker"].format(n=20 * requests)).plan
-    seconds = statistics.median(timed(lambda: engine.run(plan, Workload(plan))) for _ in range(3))
-    print(f"{'compiled, M/M/1, 20 ×':26} {'':10}  {20 * requests / seconds:12,.0f}")
-
-
 def in_flight() -> None:
     """Time per event with few and with very many requests in flight."""
     times = {}
@@ -238,7 +138,6 @@ def main(requests: int = 20_000) -> None:
     print(f"{'requests per CPU second':26} {'SimPy':>10}  {'compiled':>12}")
     for name, text in SCENARIOS.items():
         compared(name, text, requests)
-    peers(requests)
     in_flight()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"peak memory of all this: {peak:,.0f} MB")
