@@ -13,7 +13,7 @@ from simulator.analysis.limits import idle_beside_a_queue, peak_demand, requests
 from simulator.analysis.resources import most_open, steps_of
 from simulator.answer import Answer, simulate
 from simulator.engine import Engine, events_of
-from simulator.engines.compiled import engine, source
+from simulator.engines.compiled import engine, recorder, source
 from simulator.report import machine, terminal
 from simulator.scenario import Scenario, load, loads
 from simulator.trace import first_difference
@@ -36,7 +36,7 @@ routes:
 
 @pytest.fixture(autouse=True)
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "CHUNK", 16)
+    monkeypatch.setattr(recorder, "CHUNK", 16)
 
 
 def said(answer: Answer) -> str:

@@ -15,8 +15,8 @@ SLACK = 1 << 17
 """Words that a kernel may use between two looks at what is left."""
 FIRST = 2 * SLACK if PLAIN else 1 << 23
 """Words to begin with; those of an array cost nothing until they are written."""
-FIRST_MAX = FIRST if PLAIN else 1 << 28
-"""Words to begin with at most, 2 GiB of addresses, where many requests may be in flight."""
+FIRST_MAX = FIRST if PLAIN else 1 << 27
+"""Words to begin with at most, 1 GiB of addresses, where many requests may be in flight."""
 
 
 class Store:
