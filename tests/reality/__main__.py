@@ -18,6 +18,8 @@ from simulator.calibration.figures import bound
 from simulator.calibration.generator import Budget
 from simulator.calibration.measuring import measure
 from simulator.engines.reference import run
+from simulator.plan import ServerKind
+from simulator.scenario import load
 from simulator.workload import Workload
 from tests.conftest import ROOT
 from tests.reality import record, table
@@ -79,7 +81,8 @@ def _checked(case: Case, known: record.Record) -> Checked:
 
 
 def _options(case: Case) -> Options:
-    overheads = str(record.OVERHEADS) if record.OVERHEADS.exists() else "typical"
+    sync = load(_file(case)).plan.server.kind is ServerKind.SYNC
+    overheads = str(record.OVERHEADS_SYNC if sync else record.OVERHEADS)
     scale = Fraction(case.scale)
     return Options(overheads=overheads, runs=case.runs, scale=scale, budget=ALLOWED)
 

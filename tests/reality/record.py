@@ -18,7 +18,8 @@ from tests.reality.cases import Case
 MEASURED = Path(__file__).parent / "measured.json"
 CHECKED = Path(__file__).parent / "checked.json"
 OVERHEADS = Path(__file__).parent / "overheads.yaml"
-"""Of the machine that measured, from the probes of `sim calibrate`."""
+OVERHEADS_SYNC = Path(__file__).parent / "overheads-sync.yaml"
+"""Of the machine that measured, from the probes of `sim calibrate`: uvicorn, gunicorn sync."""
 TABLE = Path(__file__).parent / "table.md"
 
 Record = dict[str, Any]
