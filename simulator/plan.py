@@ -75,6 +75,13 @@ class RateLimitKind(IntEnum):
     SLIDING_WINDOW = 3  # `limit` in any window that ends now
 
 
+class HttpLibrary(IntEnum):
+    """What a process calls a service with."""
+
+    HTTPX = 0
+    AIOHTTP = 1
+
+
 class Target(IntEnum):
     """What a fault strikes."""
 
@@ -293,9 +300,9 @@ class Overheads:
     close_ns: int  # closing one
     timer_ns: int  # overshoot of a sleep on the loop, of a batch window that opens when taken
     sleep_ns: int  # overshoot of time.sleep
-    client_call_ns: (
-        int  # CPU of an HTTP client for every try of a call, before its answer and after
-    )
+    client_call_ns: int  # CPU of httpx for every try of a call, before its answer and after
+    client_scan_ns: int  # CPU of httpx for each pair of a connection and a call that waits
+    aiohttp_call_ns: int  # CPU of aiohttp for every try of a call, before its answer and after
 
 
 @dataclass(frozen=True, slots=True)
@@ -380,6 +387,7 @@ class Service:
     limits: tuple[RateLimit, ...]  # none or one
     connections: int  # of the caller's HTTP client, per process (httpx: 100)
     connect_timeout_ns: int  # how long a call waits for one of them (httpx's pool timeout)
+    client: HttpLibrary  # of the caller, if it has a limit of connections
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from simulator.plan import (
     Fault,
     Gather,
     Generate,
+    HttpLibrary,
     Load,
     LoadKind,
     Lock,
@@ -190,6 +191,7 @@ def service(time: int, **kwargs: Any) -> Service:
         "limits": (),
         "connections": UNLIMITED,
         "connect_timeout_ns": NEVER,
+        "client": HttpLibrary.HTTPX,
     }
     return Service(time=time, **(values | kwargs))
 

@@ -9,7 +9,7 @@ is known.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,12 +17,16 @@ import numpy as np
 
 from simulator.arrays import FloatArray
 from simulator.calibration.machinery import (
+    AIOHTTP,
     AWAIT,
     BLOCK,
-    CALL,
     CONNECT,
+    HTTPX,
+    HTTPX_QUEUE,
     NOTHING,
     QUERY_S,
+    QUEUE_CONNECTIONS,
+    QUEUE_WAITING,
     ROW,
     SHORT_S,
     SLEEP_S,
@@ -38,8 +42,9 @@ T_95 = {2: 12.71, 3: 4.30, 4: 8.29, 5: 5.29, 6: 4.29, 7: 3.49, 9: 3.12}
 four on the repeat that is furthest from the median is left out, and what that does to the
 errors was found by simulation (200,000 samples of a normal distribution)."""
 CORRECTIONS_MAX = 8
-CLOSE_S = 2e-6
-"""Values that move by less are as good as the clock that they are read from."""
+CLOSE_S, CLOSE_SCAN_S = 2e-6, 1e-9
+"""Values that move by less are as good as the clock that they are read from; a scan is paid
+thousands of times in a call."""
 FIRST = 0.1
 """The first tenth and the last of a burst's answers are not the rule."""
 
@@ -96,9 +101,13 @@ def fit(machine: Machinery, ask: Ask) -> Fit:
         }
         found = replace(found, values=tuple(_moved(v, -off[v.name]) for v in first.values))
         now = found.overheads()
-        if all(abs(s - before[name]) < CLOSE_S for name, s in now.items()):
+        if all(abs(s - before[name]) < _close_s(name) for name, s in now.items()):
             break
     return found
+
+
+def _close_s(name: str) -> float:
+    return CLOSE_SCAN_S if name == "client_scan" else CLOSE_S
 
 
 def _with(machine: Machinery, found: Fit) -> dict[str, Any]:
@@ -180,10 +189,24 @@ def _fit_loop(machine: Machinery, seen: _Seen) -> Fit:
         # A client sees their sum only; opening has 5.4 of 8.7 parts where both were measured.
         values += [_value("connect", fresh * 5.4 / 8.7), _value("close", fresh * 3.3 / 8.7)]
         notes.append("connect and close: their sum is measured, their shares are those of typical")
-    if ("burst", CALL) in seen:
-        calls = [_makespan(a) / len(a) for a in seen["burst", CALL]]
-        values.append(_value("client_call", np.asarray(calls) - loop))
+    values += _fit_calls(seen, loop)
     return Fit(tuple(values), _value("rest", nothing - loop), tuple(notes))
+
+
+def _fit_calls(seen: _Seen, loop: FloatArray) -> Iterator[Value]:
+    """What HTTP clients cost, beyond the loop's part of a request."""
+    if ("burst", HTTPX) in seen:
+        calls = np.asarray([_makespan(a) / len(a) for a in seen["burst", HTTPX]])
+        queue = np.asarray(
+            [_makespan(a) - len(a) * calls.mean() for a in seen["burst", HTTPX_QUEUE]]
+        )
+        # Each who waits comes and goes: one pair more or less with each connection.
+        pairs = QUEUE_CONNECTIONS * QUEUE_WAITING * (QUEUE_WAITING + 1)
+        yield _value("client_call", calls - loop)
+        yield _value("client_scan", queue / pairs)
+    if ("burst", AIOHTTP) in seen:
+        calls = np.asarray([_makespan(a) / len(a) for a in seen["burst", AIOHTTP]])
+        yield _value("aiohttp_call", calls - loop)
 
 
 def _singles(repeats: Iterable[Answers]) -> FloatArray:

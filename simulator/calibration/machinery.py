@@ -12,14 +12,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from simulator.calibration.probe import LoadDocument, Probe
-from simulator.plan import ServerKind
+from simulator.plan import UNLIMITED, HttpLibrary, ServerKind
 from simulator.record import dataclass
 from simulator.scenario import Scenario, loads
 
-NOTHING, AWAIT, THREAD, BLOCK, CONNECT, ROW, CALL = (
+NOTHING, AWAIT, THREAD, BLOCK, CONNECT, ROW = (
     "GET /nothing", "GET /await", "GET /thread", "GET /block", "GET /connect", "GET /row",
-    "GET /call",
 )  # fmt: skip
+HTTPX, HTTPX_QUEUE, AIOHTTP = "GET /httpx", "GET /httpx-queue", "GET /aiohttp"
 BURST = 100
 FEW = 20
 IN_LINE = 6
@@ -32,6 +32,8 @@ SHORT_S = 0.01
 QUERY_S = 0.02
 QUERIES_PER_S = 250
 """A pool is filled by queries so long that its connections together serve no more."""
+QUEUE_CONNECTIONS, QUEUE_WAITING = 40, 100
+"""Connections, more than httpx keeps idle, and calls beyond them that wait for one."""
 _SERVER = ("preset", "kind", "threads", "loop", "gil", "switch_interval")
 
 
@@ -70,10 +72,8 @@ def machinery(scenario: Scenario, *, connects: bool = True) -> Machinery:
         _add_connecting(document, asgi)
     if asgi and pools and given["locks"]:
         _add_row(document)
-    if asgi and any(s.get("client", "none") != "none" for s in given["services"].values()):
-        service = {"time": _s(QUERY_S), "client": {"connections": 100}}
-        document["services"] = {"echo": service}
-        routes["call"] = _route(CALL, True, [{"call": "echo"}])
+    if asgi:
+        _add_calling(document, scenario)
     document["load"] = {"requests": 1000, "at": "once"}
     probes = tuple(_probes(kind, document, pools))
     return Machinery(document, kind.name.lower(), pools, probes)
@@ -131,6 +131,22 @@ def _add_row(document: dict[str, Any]) -> None:
     document["routes"]["row"] = _route(ROW, on_loop, [{"with": "turns", "do": do}])
 
 
+def _add_calling(document: dict[str, Any], scenario: Scenario) -> None:
+    """Routes that call a service with each HTTP client of the scenario."""
+    clients = {s.client for s in scenario.plan.services if s.connections < UNLIMITED}
+    called: list[tuple[str, str, int]] = []
+    if HttpLibrary.HTTPX in clients:
+        called += [(HTTPX, "httpx", 100), (HTTPX_QUEUE, "httpx", QUEUE_CONNECTIONS)]
+    if HttpLibrary.AIOHTTP in clients:
+        called.append((AIOHTTP, "aiohttp", 100))
+    for label, preset, connections in called:
+        name = label.removeprefix("GET /")
+        client = {"preset": preset, "connections": connections, "pool_timeout": "none"}
+        service = {"time": _s(QUERY_S), "client": client}
+        document.setdefault("services", {})[name] = service
+        document["routes"][name] = _route(label, True, [{"call": name}])
+
+
 def _probes(
     kind: ServerKind, document: dict[str, Any], pools: dict[str, tuple[int, float]]
 ) -> Iterator[Probe]:
@@ -154,10 +170,13 @@ def _probes(
             if kind is ServerKind.SYNC:
                 yield Probe("burst", {BLOCK: in_line})
             continue
-        for label in (NOTHING, AWAIT, THREAD, CALL):
+        for label in (NOTHING, AWAIT, THREAD, HTTPX, AIOHTTP):
             if label in labels:
                 yield Probe("burst", {label: once})
         if ROW in labels:
             yield Probe("burst", {ROW: small})
+        if HTTPX_QUEUE in labels:
+            n = QUEUE_CONNECTIONS + QUEUE_WAITING
+            yield Probe("burst", {HTTPX_QUEUE: {"requests": n, "at": "once"}})
         for label, (size, _) in pools.items():
             yield Probe("full", {label: {"users": 2 * size, "requests": 12 * size}})

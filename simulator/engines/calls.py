@@ -6,14 +6,16 @@ the next in line before the answer is read; the connection is given back by the 
 code, so when its loop or thread gets to it. A timeout counts from the start of an attempt
 and strikes on time, be the loop busy or not; an answer of that same instant counts.
 
-``overheads.client_call`` is the HTTP client's CPU of an attempt, as httpx 0.28 on httpcore 1.0
-spends it: two tenths build the request, before it waits for a connection; with the
-connection five tenths open it and send, on a loop a turn later; the last three read the
-answer, an error too, before the connection is given back. Who has timed out reads nothing.
+``overheads.client_call`` (``aiohttp_call`` where that is the client) is the HTTP client's CPU
+of an attempt, as httpx 0.28 on httpcore 1.0 spends it: two tenths build the request, before
+it waits for a connection; with the connection five tenths open it and send, on a loop a turn
+later; the last three read the answer, an error too, before the connection is given back. Who
+has timed out reads nothing. ``overheads.client_scan`` is httpcore's CPU for each pair of a
+connection and a call that waits (``models.service``): on top of building, the call itself
+among those who wait, and on top of reading.
 
 Not modelled: the network's own time, time to connect, a timeout that fires late because
-its loop is busy, a service that sees its caller leave, CPU that grows with the number of
-calls that wait for a connection (httpcore looks through all of them at every change).
+its loop is busy, a service that sees its caller leave.
 """
 
 from __future__ import annotations
@@ -119,16 +121,16 @@ class Remote:
             self.rate_limit_station = self.station - 1
             owner = wiring.recorder.station_owner(self.rate_limit_station)
             self.rate_limit = _rate_limit(clock, spec.limits[0], owner)
-        self.cpu_ns = 0  # without an HTTP client a call costs its caller nothing
+        self.cpu_ns, self.scan_ns = contract.client_costs(plan, index)
         self.clients: list[HttpClient] = []
         self.client_stations: list[int] = []
         if spec.connections < UNLIMITED:
             timeout = None if spec.connect_timeout_ns >= NEVER else spec.connect_timeout_ns
             limited = [s.connections < UNLIMITED for s in plan.services]
             place = sum(limited[:index])
-            self.cpu_ns = plan.server.overheads.client_call_ns
+            anew = contract.timeout_restarts(spec)
             for process in wiring.processes:
-                client = HttpClient(clock, spec.connections, pool_timeout=timeout)
+                client = HttpClient(clock, spec.connections, pool_timeout=timeout, restarts=anew)
                 self.clients.append(client)
                 self.client_stations.append(wiring.stations("client", process.index)[place])
 
@@ -173,8 +175,7 @@ class _Attempt:
         if self.step.timeout_ns < NEVER:
             timer = self.runner.clock.at(self.step.timeout_ns, self.task.key(PHASE_TIMER))
             timer.callbacks.append(self._expire)
-        if self.cpu_ns:
-            yield from self._compute(self._builds_ns)
+        yield from self._compute(self._builds_ns + self._scan(arriving=True))
         if not self.remote.clients or self.is_lost:
             yield from self._use()
             return self.reason
@@ -212,12 +213,20 @@ class _Attempt:
             self._ends("call_timeout")
             return
         yield from self._exchange()
-        if cpu_ns and not self.is_lost:
-            yield from self._compute(self._reads_ns)
+        if not self.is_lost:
+            yield from self._compute(self._reads_ns + self._scan())
+
+    def _scan(self, *, arriving: bool = False) -> int:
+        """CPU for going through the connections, once for each call that waits."""
+        if not self.remote.scan_ns:
+            return 0
+        client = self.remote.clients[self.task.process]
+        return self.remote.scan_ns * client.pairs(arriving=arriving)
 
     def _compute(self, ns: int) -> Steps:
         """Run the client's code where the task is."""
-        return self.runner.compute(self.task, ns, FRAMEWORK)
+        if ns:
+            yield from self.runner.compute(self.task, ns, FRAMEWORK)
 
     def _exchange(self) -> Steps:
         self.runner.clock.start(self._at_service())

@@ -17,6 +17,7 @@ from simulator.plan import (
     Accelerator,
     Cause,
     Database,
+    HttpLibrary,
     Plan,
     Pool,
     RowLock,
@@ -43,6 +44,9 @@ ASKED_PER_INSTANT_MAX = 1_000
 """How often one user of an endless load may ask at one instant; more never ends."""
 TIME_MAX_NS = 2**61
 """The furthest instant that a run may reach, about 73 years."""
+
+CLIENT_KEEPS = 20
+"""httpx 0.28: ``Limits(max_keepalive_connections=20)``; how many idle connections it keeps."""
 
 # Causes, numbered alike in every plan: these, then those of each pool, and so on.
 ACCEPT_QUEUE, EVENT_LOOP, THREADS, GIL, CORE, BACKLOG, BACKOFF = range(7)  # waits
@@ -221,6 +225,24 @@ def connection_refused(parts: Parts, database: int) -> int:
 def database_error(parts: Parts, database: int) -> int:
     """Index of the outcome "this database was out"."""
     return connection_refused(parts, database) + 1
+
+
+def client_costs(plan: Plan, service: int) -> tuple[int, int]:
+    """CPU of a call's HTTP client, and for each pair of a connection and a call that waits.
+
+    Without a limit of connections a call costs its caller nothing.
+    """
+    spec, overheads = plan.services[service], plan.server.overheads
+    if spec.connections >= UNLIMITED:
+        return 0, 0
+    if spec.client == HttpLibrary.AIOHTTP:
+        return overheads.aiohttp_call_ns, 0
+    return overheads.client_call_ns, overheads.client_scan_ns
+
+
+def timeout_restarts(service: Service) -> bool:
+    """Whether a wait for a connection begins anew when one comes free (``models.service``)."""
+    return service.client == HttpLibrary.HTTPX and service.connections <= CLIENT_KEEPS
 
 
 def service_outcome(parts: Parts, service: int, reason: str) -> int:

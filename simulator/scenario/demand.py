@@ -6,7 +6,8 @@ from collections import Counter
 from typing import Any
 
 from simulator.distributions import ZipfKey
-from simulator.plan import UNLIMITED, Accelerator, Accept, LoadKind, Plan, ServerKind
+from simulator.engines.contract import client_costs
+from simulator.plan import Accelerator, Accept, LoadKind, Plan, ServerKind
 from simulator.record import dataclass
 from simulator.scenario.blocks import mean_ns, means
 from simulator.scenario.resolve import Document
@@ -211,10 +212,8 @@ class _Demand:
             chunks = self._means[f"{path}.stream.chunks"]
             return chunks * self._means[f"{path}.stream.cpu"]
         if "call" in step:
-            called = next(s for s in self._plan.services if s.label == step["call"])
-            return (
-                self._plan.server.overheads.client_call_ns if called.connections < UNLIMITED else 0
-            )
+            labels = [service.label for service in self._plan.services]
+            return client_costs(self._plan, labels.index(step["call"]))[0]
         return took if "cpu" in step or "broadcast" in step else 0.0
 
     def _connection(self, step: Document, path: str, on_loop: bool, held: tuple[str, ...]) -> float:

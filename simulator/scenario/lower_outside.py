@@ -57,6 +57,10 @@ def lower_lock(name: str, entry: Document, streams: Streams) -> p.RowLock:
     return p.RowLock(name, keys, pick, entry["grant"] == "random")
 
 
+_LIBRARIES = {"httpx": p.HttpLibrary.HTTPX, "aiohttp": p.HttpLibrary.AIOHTTP}
+"""By preset; a client that is none of them is like httpx."""
+
+
 def lower_service(name: str, entry: Document, streams: Streams) -> p.Service:
     """A service; the timeout and retries are those of its calls."""
     client, errors = entry["client"], float(parse_percent(entry["errors"]))
@@ -72,6 +76,7 @@ def lower_service(name: str, entry: Document, streams: Streams) -> p.Service:
         limits=(_rate_limit(entry["rate_limit"]),) if "rate_limit" in entry else (),
         connections=limit(client["connections"]),
         connect_timeout_ns=until(client["pool_timeout"]),
+        client=_LIBRARIES[client.get("preset", "httpx")],
     )
 
 

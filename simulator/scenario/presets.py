@@ -103,9 +103,12 @@ OVERHEADS = {
         "Overshoot of a timer on the loop (uvloop): of a sleep, of a batch window if taken.",
     ),
     "sleep": ("100us", "Overshoot of time.sleep."),
-    "client_call": (
-        "4ms",
-        "CPU of a service's HTTP client for a call, before its answer and after (httpx).",
+    "client_call": ("2ms", "CPU of httpx for a call of a service, before its answer and after."),
+    "client_scan": (
+        "400ns",
+        "CPU of httpx for each connection times each call that waits for one, whenever a call "
+        "comes or ends.",
     ),
+    "aiohttp_call": ("500us", "CPU of aiohttp for a call, before its answer and after."),
 }
 """By key: the typical value (OVERHEADS_SOURCE) and its meaning."""

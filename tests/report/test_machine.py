@@ -142,6 +142,8 @@ def test_the_whole_document() -> None:
                     "timer",
                     "sleep",
                     "client_call",
+                    "client_scan",
+                    "aiohttp_call",
                 )
             },
         },

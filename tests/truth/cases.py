@@ -58,20 +58,6 @@ _BLOCK = "routes.work.steps[0].block"
 _QUERY = "routes.work.steps[0].time"
 _GIL = ("mean", "p50", "p90")
 _ASYNC, _DEF = ("handler", "async def"), ("handler", "def")
-_CLIENT_CPU = {
-    "fan_gather_aio_n1": "0.4ms",  # of the run of 50: aiohttp
-    "fan_gather_aio_n50": "0.4ms",
-    "fan_gather_n1": "4.9ms",
-    "fan_gather_n20": "5.3ms",
-    "fan_gather_n50": "6ms",
-    "fan_seq_n20": "3.1ms",
-    "fan_seq_n50": "5.8ms",
-    "httpx_default_n100": "3ms",
-    "httpx_default_n200": "4.1ms",
-}
-"""A call's CPU as its own run has it: (cpu_ms_per_req - .43) / calls, of the middle repeat;
-the 4 ms of the preset where it has none. httpcore 1.0 goes through all connections for each
-call that waits, whenever one comes or ends: it grows with the queue."""
 
 
 def _sync() -> Iterator[Case]:
@@ -188,7 +174,7 @@ def _services() -> Iterator[Case]:
             yield _calling(f"fan_{kind}_{n}", f"c09-fan-{kind}", Bound.CPU)
     for n in ("n100", "n200"):
         case = _calling(f"httpx_default_{n}", "c09-httpx", Bound.CPU)
-        yield replace(case, figures=_BURST, vars=(*_HTTPX, *case.vars))
+        yield replace(case, figures=_BURST, vars=_HTTPX)
     timeout = (("sleep", "250ms"), ("connections", "10"), ("pool_timeout", "600ms"))
     yield Case("c09_httpx_max10_timeout0.6_n60", "c09-httpx", Bound.SLEEP, _BURST, timeout)
     for row, (sleep, timeout_ms) in enumerate(_HTTPX_POOL):
@@ -198,8 +184,8 @@ def _services() -> Iterator[Case]:
 
 
 def _calling(name: str, scenario: str, bound: Bound) -> Case:
-    cpu = _CLIENT_CPU.get(name)
-    return Case(f"c09_{name}", scenario, bound, vars=(("client_cpu", cpu),) if cpu else ())
+    vars = (("library", "aiohttp"),) if "aio" in name else ()
+    return Case(f"c09_{name}", scenario, bound, vars=vars)
 
 
 _HTTPX = (("sleep", "250ms"), ("connections", "100"))

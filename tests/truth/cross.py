@@ -21,9 +21,8 @@ from tests.truth.cases import ASSERTED, CASES, Case
 from tests.truth.open_cases import OPEN
 from tests.truth.replay import replay
 
-COSTS = tuple(name for name in OVERHEADS if name != "client_call")
-"""All but the CPU of an HTTP client, which the cases take from their own run: it grows with
-the client's queue."""
+COSTS = tuple(name for name in OVERHEADS if not name.startswith(("client_", "aiohttp_")))
+"""All but the CPU of HTTP clients, which no group but c09 calls with."""
 TYPICAL_NS = {name: parse_duration(OVERHEADS[name][0]) for name in COSTS}
 STEP = 0.1
 """Of an overhead: how far it is moved for a slope."""

@@ -1,7 +1,8 @@
 """The HTTP clients with which handlers call services: aiohttp, httpx, requests.
 
-Awaited calls use aiohttp, or httpx where the scenario's service names that client; blocking
-ones use requests (a session per thread), or httpx where there is a limit of connections.
+Awaited calls use httpx where the scenario's service has a limit of connections, unless it
+names aiohttp, which is used without a limit too; blocking ones use requests (a session per
+thread), or httpx where there is a limit of connections.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from simulator.calibration.served.failures import Failed
-from simulator.plan import NEVER, UNLIMITED, Call
+from simulator.plan import NEVER, UNLIMITED, Call, HttpLibrary
 
 if TYPE_CHECKING:
     from simulator.calibration.served.process import Process
@@ -41,8 +42,9 @@ class Clients:
     def awaited(self, service: int) -> Awaited:
         """The client of awaited calls to a service."""
         if service not in self._awaited:
-            kind = HttpxAwaited if self._preset(service) == "httpx" else Aiohttp
-            self._awaited[service] = kind(self._process, service)
+            spec = self._process.plan.services[service]
+            httpx = spec.connections < UNLIMITED and spec.client == HttpLibrary.HTTPX
+            self._awaited[service] = (HttpxAwaited if httpx else Aiohttp)(self._process, service)
         return self._awaited[service]
 
     def blocking(self, service: int) -> Blocking:
@@ -74,11 +76,6 @@ class Clients:
             await client.close()
         if self._session is not None:
             await self._session.close()
-
-    def _preset(self, service: int) -> str:
-        label = self._process.plan.services[service].label
-        client = self._process.spec.document["services"][label]["client"]
-        return "" if client == "none" else str(client.get("preset", ""))
 
 
 class _Client:

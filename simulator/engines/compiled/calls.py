@@ -51,12 +51,14 @@ from simulator.engines.compiled.service import (
     CALL_SIZE,
     CALLED,
     CALLER,
+    CALLS_N,
     CLIENT_CAUSE,
     CLIENT_CONNECTION,
     CLIENT_STATION,
     CLIENT_VISIT,
     EXPIRED,
     FIRST_OUTCOME,
+    IN_USE,
     LEAVES,
     SERVICE_ERRORS,
     SERVICE_SIZE,
@@ -139,6 +141,14 @@ def if_lost(m: Memory, task: int, elsewhere: int) -> int:
     if _is_lost(m, task):
         m[task + PC] = elsewhere
         return JUMPED
+    return GO
+
+
+@kernel
+def client_scan(m: Memory, task: int, index: int, ns: int, scan_ns: int, arriving: int) -> int:
+    """``CLIENT_SCAN``: NS is that much and the pairs of a connection and a call that waits."""
+    client = m[m[m[task + PROC] + CLIENTS_OF] + index]
+    m[task + NS] = ns + scan_ns * m[client + IN_USE] * (m[client + CALLS_N] + arriving)
     return GO
 
 

@@ -68,6 +68,7 @@ WORDS = 6
     CALL_CONNECTED,  # where one goes on that failed
     EXCHANGE,  # where one goes on that is lost
     CALL_RELEASES,  # service
+    CLIENT_SCAN,  # service, ns beside it, ns for each pair, whether a call arrives
     CALL_ENDS,  # streams of backoffs, how many, number, where to go on, first outcome
     PAUSE,
     PREDICT,  # accelerator, tokens or -1
@@ -77,7 +78,7 @@ WORDS = 6
     ATTEMPT_OP,
     TRAVEL,
     END,
-) = range(68)
+) = range(69)
 
 GO, JUMPED, WAITS, FAILS, SWITCHES_TASK, STARVES, ENDS = range(7)
 """How an instruction ends: the next one, one set by it, later, in failure, in another task,

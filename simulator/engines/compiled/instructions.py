@@ -15,6 +15,7 @@ from simulator.engines.compiled.calls import (
     call_ends,
     call_releases,
     call_try,
+    client_scan,
     exchange,
     if_lost,
     pause,
@@ -242,6 +243,8 @@ def _of_others(m: Memory, task: int, op: int, a: int, b: int, c: int, d: int, e:
         return exchange(m, task, a)
     if op == code.CALL_RELEASES:
         return call_releases(m, task, a)
+    if op == code.CLIENT_SCAN:
+        return client_scan(m, task, a, b, c, d)
     if op == code.CALL_ENDS:
         return call_ends(m, task, a, b, c, d)
     if op == code.PAUSE:

@@ -234,6 +234,7 @@ class Lowered(LoweredOutside):
             fields = {
                 service.CONCURRENCY: spec.connections,
                 service.CONNECT_TIMEOUT: min(timeout, NEVER),
+                service.TIMEOUT_RESTARTS: contract.timeout_restarts(spec),
                 service.FREED: NONE,
                 service.CLIENT_STATION: next(stations),
             }

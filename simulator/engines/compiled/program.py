@@ -298,30 +298,31 @@ class Program:
         self.emit(code.PREDICTED)
 
     def _call(self, step: Call) -> None:
-        number, frees = self.numbers[id(step)], int(step.frees_loop)
+        number, frees, backoff = self.numbers[id(step)], int(step.frees_loop), step.retries.backoff
         again, releases, ends, on, uses = Label(), Label(), Label(), Label(), Label()
-        backoff = step.retries.backoff
         self.emit(code.CALL_OP)
         self.mark(again)
         self.emit(code.CALL_TRY, step.service, number, step.timeout_ns)
         limited = self.plan.services[step.service].connections < UNLIMITED
-        # Without an HTTP client a call costs its caller nothing.
-        cpu_ns = self.overheads.client_call_ns if limited else 0
+        cpu_ns, scan_ns = contract.client_costs(self.plan, step.service)
         builds_ns, reads_ns = cpu_ns * 2 // 10, cpu_ns * 3 // 10
         if limited:
-            self._compute(builds_ns)
+            self._scans(step.service, builds_ns, scan_ns, arriving=True)
             self.emit(code.CALL_CONNECT, step.service, ends)
             self.emit(code.WAIT, contract.wait_for_client(self.plan, step.service), frees, 1, 1)
             self.emit(code.CALL_CONNECTED, ends)
         if cpu_ns:
             self.emit(code.IF_LOST, uses)
-            self._sends(cpu_ns - builds_ns - reads_ns, step.frees_loop)
+            if frees:  # it opens and sends a turn later
+                self.emit(code.SET_NS, 0)
+                self.emit(code.SLEEP, contract.AWAIT, 1)
+            self._compute(cpu_ns - builds_ns - reads_ns)
             self.mark(uses)
         self.emit(code.EXCHANGE, releases)
         self.emit(code.WAIT, -1, frees)
-        if cpu_ns:
+        if cpu_ns or scan_ns:
             self.emit(code.IF_LOST, releases)
-            self._compute(reads_ns)
+            self._scans(step.service, reads_ns, scan_ns, arriving=False)
         self.mark(releases)
         if limited:
             self.emit(code.CALL_RELEASES, step.service)
@@ -330,12 +331,11 @@ class Program:
         self._pause(frees, again)
         self.mark(on)
 
-    def _sends(self, ns: int, frees_loop: bool) -> None:
-        """Open and send, on a loop a turn later."""
-        if frees_loop:
-            self.emit(code.SET_NS, 0)
-            self.emit(code.SLEEP, contract.AWAIT, 1)
-        self._compute(ns)
+    def _scans(self, service: int, ns: int, scan_ns: int, *, arriving: bool) -> None:
+        """Compute, and go through the client's connections for each call that waits."""
+        if ns or scan_ns:
+            self.emit(code.CLIENT_SCAN, service, ns, scan_ns, int(arriving))
+            self.emit(code.COMPUTE, FRAMEWORK)
 
     def _pause(self, frees: int, again: Label) -> None:
         """Wait for NS, then try again."""

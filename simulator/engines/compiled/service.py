@@ -46,7 +46,7 @@ from simulator.engines.compiled.task import (
     SERVICE_SIZE,
 ) = range(6, 17)
 
-(CONNECT_TIMEOUT, FREED, CLIENT_STATION, CLIENT_SIZE) = range(6, 10)
+(CONNECT_TIMEOUT, TIMEOUT_RESTARTS, FREED, CLIENT_STATION, IN_USE, CLIENT_SIZE) = range(6, 12)
 
 # A call: one attempt of a task at a service.
 (
@@ -148,6 +148,7 @@ def acquire_client(m: Memory, client: int, task: int) -> None:
     m[task + PENDING] = 0
     m[task + VALUE] = _has_slot(m, client)
     if m[task + VALUE] != NONE:
+        m[client + IN_USE] += 1
         return
     m[task + PENDING] = 1
     last = m[client + CALLS_LAST]
@@ -173,10 +174,10 @@ def _set_timer(m: Memory, task: int, until: int) -> None:
 
 @kernel
 def client_time_is_up(m: Memory, task: int) -> None:
-    """Give up, unless a connection has come free since: then the timeout begins anew."""
+    """Give up, or begin anew if a connection has come free since and the client does that."""
     client = m[task + VALUE]
     anew = m[NOW]
-    if m[client + FREED] != NONE:
+    if m[client + TIMEOUT_RESTARTS] != 0 and m[client + FREED] != NONE:
         anew = max(anew, m[client + FREED] + m[client + CONNECT_TIMEOUT])
     if anew == m[NOW]:
         give_up_client(m, client, task)
@@ -200,6 +201,7 @@ def release_client(m: Memory, client: int, connection: int) -> None:
     m[client + FREED] = m[NOW]
     task = m[client + CALLS_FIRST]
     if task == 0:
+        m[client + IN_USE] -= 1
         push_number(m, client + FREE_SLOTS, connection)
         return
     leave_service(m, client, task)
