@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,9 @@ SCENARIO = Path(__file__).parents[1] / "truth" / "scenarios" / "c15-light.yaml"
 STORED = Path(__file__).with_name("measured.json")
 RATE = 45.0
 """Light requests a second."""
+ALLOWED = 0.35
+"""Of a mean, either way."""
+FIGURES = ("mean", "p50", "p90")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,3 +81,9 @@ def stored() -> dict[str, Any]:
         return {"rows": {}}
     data: dict[str, Any] = json.loads(STORED.read_text())
     return data
+
+
+def measured(row: Row) -> dict[str, float]:
+    """The medians of the row's stored runs."""
+    runs = stored()["rows"][row.name]
+    return {key: median(run[key] for run in runs) for key in FIGURES}
