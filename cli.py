@@ -17,6 +17,7 @@ from simulator.commands import (
     checking,
     comparing,
     console,
+    engines,
     explaining,
     running,
     scenarios,
@@ -30,11 +31,17 @@ from simulator.commands.options import (
     Arguments,
     AsJson,
     Budget,
+    Compared,
+    Conditions,
     Curve,
     EngineName,
+    Goals,
     Jobs,
+    Limits,
     Metric,
     Number,
+    Prices,
+    SearchedKeys,
     Seed,
     SweptKeys,
     Table,
@@ -100,8 +107,11 @@ def run(
     wanted = 1 if number == "1" else running.replications(number)
     codes = []
     for file, scenario in zip(files, running.all_loaded(files, overrides), strict=True):
-        answer = running.simulated(scenario, seed, engine, kept=any((out, plot, trace, report)))
-        several = running.replicated(answer, overrides, seed=seed, number=wanted, jobs=jobs)
+        chosen = engines.settled(engine, [scenario], wanted).value
+        answer = running.simulated(scenario, seed, chosen, kept=any((out, plot, trace, report)))
+        several = running.replicated(
+            answer, overrides, seed=seed, number=wanted, jobs=jobs, engine=chosen
+        )
         command = running.repeat("run", [file, *overrides], seed, number)
         folder = running.folder_of(out, file, files)
         running.print_answer(
@@ -147,10 +157,17 @@ def sweep(
     as_json: AsJson = False,
     csv: Table = None,
     plot: Curve = None,
+    engine: EngineName = "auto",
 ) -> None:
     """Run every combination of values with the same draws: a table and a picture."""
     question, chosen = sweeping.asked(
-        arguments, zipped=zipped, seed=seed, number=number, metric=metric, plot=plot
+        arguments,
+        zipped=zipped,
+        seed=seed,
+        number=number,
+        metric=metric,
+        plot=plot,
+        engine=engine,
     )
     part = sweeping.shard_of(shard, out, resume)
     if dry_run:
@@ -185,22 +202,13 @@ def merge(
 
 @app.command()
 def compare(
-    arguments: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="FILE... [KEY=VALUE...]",
-            help="Scenarios, or result.json of an earlier run, all against the first; or one "
-            "scenario, which is compared with itself with the overrides.",
-        ),
-    ],
+    arguments: Compared,
     number: Number = "1",
     jobs: Jobs = None,
-    fail_if: Annotated[
-        list[str] | None,
-        typer.Option(metavar="CHANGE", help="Such as 'latency p(95) > +5%': exit 99 if so."),
-    ] = None,
+    fail_if: Conditions = None,
     seed: Annotated[int | None, typer.Option(**SEED, help="Instead of the first's.")] = None,
     as_json: AsJson = False,
+    engine: EngineName = "auto",
 ) -> None:
     """Which of two scenarios is faster, and which waits make the difference."""
     files, overrides = console.files_and_overrides(arguments)
@@ -211,6 +219,7 @@ def compare(
         jobs=jobs,
         fail_if=fail_if or [],
         seed=seed,
+        engine=engine,
         as_json=as_json,
     )
     console.leave(code)
@@ -218,29 +227,15 @@ def compare(
 
 @app.command()
 def size(
-    arguments: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="FILE KEY=LO..HI... [KEY=VALUE...]",
-            help="The key that is searched, as in a sweep; one value is fixed.",
-        ),
-    ],
-    slo: Annotated[
-        list[str] | None,
-        typer.Option(metavar="GOAL", help="Such as 'p(95)<200ms'; beside the file's thresholds."),
-    ] = None,
-    limits: Annotated[
-        list[str] | None,
-        typer.Option("--max", metavar="NAME<=N", help="Such as 'connections<=97'."),
-    ] = None,
-    cost: Annotated[
-        list[str] | None,
-        typer.Option(metavar="KEY=PRICE", help="Of one more, where several keys are searched."),
-    ] = None,
+    arguments: SearchedKeys,
+    slo: Goals = None,
+    limits: Limits = None,
+    cost: Prices = None,
     number: Number = "1",
     jobs: Jobs = None,
     seed: Seed = None,
     as_json: AsJson = False,
+    engine: EngineName = "auto",
 ) -> None:
     """Find the smallest value that meets the goals, or the highest load that keeps them."""
     question = sizing.asked(
@@ -250,6 +245,7 @@ def size(
         cost=cost or [],
         seed=seed,
         number=number,
+        engine=engine,
     )
     console.leave(sizing.print_found(sizing.found(question, jobs), as_json=as_json))
 
@@ -395,6 +391,7 @@ def explain(
     rule: Annotated[str | None, typer.Option(help="The page of a finding, such as SIM104.")] = None,
     seed: Seed = None,
     as_json: AsJson = False,
+    engine: EngineName = "auto",
 ) -> None:
     """Say why: time by cause, bounds, what a little more of each resource changes, what is next.
 
@@ -405,7 +402,9 @@ def explain(
     if not arguments:
         explaining.print_rules(rule)
         return
-    console.leave(explaining.print_explanation(arguments, seed=seed, as_json=as_json))
+    console.leave(
+        explaining.print_explanation(arguments, seed=seed, engine=engine, as_json=as_json)
+    )
 
 
 def main() -> None:

@@ -43,6 +43,8 @@ EVENTS_WHEN_NOT = 4_000_000
 CLOSED_S = 0.001
 """The shortest time that a user is taken to spend on a request, for an estimate."""
 
+_PREPARED: list[bool] = []  # not empty once this process has the kernels: to look takes 20 ms
+
 Tell = Callable[[str], None]
 
 
@@ -91,8 +93,12 @@ def chosen(plan: Plan, engine: Engine, tell: Tell = _silent) -> Engine:
     """The engine that is used: ``SIMPY`` or ``COMPILED``."""
     if engine is Engine.SIMPY:
         return engine
-    events = events_of(plan)
-    if engine is Engine.AUTO and events < EVENTS_WHEN_KEPT:
+    return chosen_for(events_of(plan), engine, tell)
+
+
+def chosen_for(events: float, engine: Engine, tell: Tell = _silent) -> Engine:
+    """The engine for so many events, be they of one run or of all runs of a command."""
+    if engine is Engine.SIMPY or (engine is Engine.AUTO and events < EVENTS_WHEN_KEPT):
         return Engine.SIMPY
     from simulator.engines.compiled import jit
 
@@ -116,14 +122,26 @@ def _compiled(
     tell: Tell,
     folding: Folding | None,
 ) -> Trace:
+    from simulator.engines.compiled import engine
+
+    prepare(tell)
+    return engine.run(plan, workload, progress=progress, folding=folding)
+
+
+def prepare(tell: Tell = _silent) -> None:
+    """Load the kernels; compile them where that was never done on this machine."""
     from simulator.engines.compiled import engine, jit
 
-    if not jit.PLAIN and not jit.is_kept():
+    if jit.PLAIN or _PREPARED:
+        return
+    if jit.is_kept():
+        engine.compile_kernels()
+    else:
         tell("compiling the engine, once on this machine: about a minute …")
         began = time.perf_counter()
         engine.compile_kernels()
         tell(f"compiled in {time.perf_counter() - began:.0f} s, kept in {jit.folder()}")
-    return engine.run(plan, workload, progress=progress, folding=folding)
+    _PREPARED.append(True)
 
 
 def events_of(plan: Plan) -> int:

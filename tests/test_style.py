@@ -55,7 +55,7 @@ ARROWS: dict[str, tuple[str, ...]] = {
     ),
     "simulator.experiments": (
         "simulator.experiments", "simulator.answer", "simulator.scenario", "simulator.analysis",
-        "simulator.report.format", *SEAM,
+        "simulator.engine", "simulator.report.format", *SEAM,
     ),
     "simulator.calibration": (
         "simulator.calibration", "simulator.answer", "simulator.scenario", "simulator.analysis",

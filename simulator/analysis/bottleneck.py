@@ -27,6 +27,8 @@ from simulator.analysis.limits import (
 )
 from simulator.analysis.mishaps import fault_lines, mishap
 from simulator.analysis.resources import held_ns, select
+from simulator.analysis.shedding import LABEL as LIMIT
+from simulator.analysis.shedding import shed, shed_words, wider
 from simulator.analysis.summary import Summary
 from simulator.engines.contract import IN_FLIGHT, NOT_STARTED
 from simulator.plan import NEVER, Plan
@@ -74,6 +76,8 @@ def bottleneck(plan: Plan, trace: Trace, summary: Summary, keys: Keys | None = N
     bound = _largest(plan, trace, summary)
     if bound is not None and not _nothing_limits(case, bound):
         return _limited(case, bound)
+    if shed(case):
+        return _turned_away(case)
     # Who gave up at once, or was refused, waited for nothing and was short of it all the same.
     refused = bool(summary.failures) and summary.failures[0][0].startswith(_REFUSALS)
     return _failing(case) if refused else _nothing(case, bound)
@@ -95,10 +99,19 @@ def _largest(plan: Plan, trace: Trace, summary: Summary) -> Bound | None:
     return largest_bound(plan, trace, station.label) or bound
 
 
+def _turned_away(case: Case) -> Bottleneck:
+    """Where nothing is short of what is let in."""
+    sentence = f"{shed_words(case)}; those let in are short of nothing."
+    found = _conclude(replace(case, kind="limit", label=LIMIT), sentence)
+    return replace(found, size=case.plan.server.limit_concurrency, override=wider(case))
+
+
 def _limited(case: Case, bound: Bound) -> Bottleneck:
     station = case.trace.stations[bound.station]
     case = replace(case, kind=station.kind, label=station.label, bound=bound)
     sentence = f"{_place(case.plan, station.label, bound.size)}: {_reason(case, bound)}"
+    if shed(case):
+        sentence = f"{shed_words(case)}; those let in, {sentence}"
     details = (*_failed_line(case, sentence), *_shadow(case.trace, case.summary, bound))
     return _conclude(case, sentence, details)
 
@@ -352,6 +365,8 @@ def _failing(case: Case) -> Bottleneck:
 
 def _failing_otherwise(case: Case, reason: str, count: int) -> Bottleneck:
     bound = largest_bound(case.plan, case.trace)
+    if shed(case) and (bound is None or _nothing_limits(case, bound)):
+        return _turned_away(case)
     if bound is None or _nothing_limits(case, bound):
         return _conclude(replace(case, kind="errors"), _failed_words(case, reason, count))
     return _limited(case, bound)

@@ -97,6 +97,7 @@ _INSIGHTS = {
         "a longer timeout."
     ),
     "rate limit": "the limit lets through so many, however many ask: ask less, or negotiate.",
+    "limit": "whoever it turns away would have found room inside: a higher limit lets them in.",
     "errors": "no resource was short: their cause is what they say.",
     "database": (
         "every worker has its own pool: together they may open {wanted} connections, "

@@ -9,6 +9,7 @@ import numpy as np
 
 from simulator.analysis import confidence
 from simulator.analysis.confidence import Interval
+from simulator.analysis.inside import inside
 from simulator.analysis.summary import SECOND_NS
 from simulator.analysis.warmup import Warmup
 from simulator.arrays import BoolArray, FloatArray, IntArray
@@ -135,6 +136,7 @@ def _intervals(plan: Plan, trace: Trace, warmup: Warmup) -> dict[Key, Interval]:
         for percentile in PERCENTILES:
             found[name, f"p{percentile}"] = confidence.of_quantile(latency, percentile)
         found[name, "throughput"] = confidence.of_mean(_per_second(trace, rows))
+    found |= inside(trace, _rows(plan, trace, warmup, ""))
     return {key: value for key, value in found.items() if value is not None}
 
 

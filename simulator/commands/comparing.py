@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import shlex
+from dataclasses import dataclass
 from string import ascii_uppercase
 from typing import TYPE_CHECKING
 
-from simulator.commands import console, running
+from simulator.commands import console, engines, running
 
 if TYPE_CHECKING:
+    from simulator.engine import Engine
     from simulator.experiments.compare import Case
     from simulator.experiments.conditions import Condition
     from simulator.experiments.paired import Side
+    from simulator.scenario import Scenario
 
 
 def compared(
@@ -21,31 +25,60 @@ def compared(
     jobs: int | None,
     fail_if: list[str],
     seed: int | None,
+    engine: str,
     as_json: bool,
 ) -> int:
     """Run all with one seed, print them side by side; gives back the exit code."""
-    given = [file for file in files if file.endswith(".json")]
-    results = _stored(given)
-    cases = _cases(files, overrides, results, seed)
-    if cases is None:
-        return console.INTERRUPTED
-    routes = [list(case.answer.scenario.plan.routes) for case in cases[:1]]
-    known = [route.name for route in routes[0]] if routes else _routes(results)
-    conditions = _conditions(fail_if, known)
-    command = running.repeat("compare", [*files, *overrides], seed, number)
-    for text in fail_if:
-        import shlex
-
-        command += f" --fail-if {shlex.quote(text)}"
-    used = seed if seed is not None else _seed(cases, results)
+    results = _stored([file for file in files if file.endswith(".json")])
+    pairs = _pairs(files, overrides, results)
+    scenarios = [running.loaded(file, list(own)) for _, file, own in pairs]
+    routes = [route.name for route in scenarios[0].plan.routes] if scenarios else _routes(results)
+    conditions = _conditions(fail_if, routes)
+    seeds = [side.seed for side in results] + [scenario.seed for scenario in scenarios]
+    used = seeds[0] if seed is None else seed
     wanted = running.replications(number)
     if number == "1" and results:
         wanted = max(len(side.samples) for side in results)
-    sides = _sides(cases, results, wanted, jobs, used, conditions)
-    if sides is None:
-        return console.INTERRUPTED
-    ordered = _in_order(files, sides)
-    return _print(cases, ordered, conditions, command, used, as_json=as_json, several=wanted != 1)
+    chosen = engines.settled(engine, scenarios, wanted)
+    cases = _cases(pairs, scenarios, used, chosen)
+    shown = _Shown(
+        command=_command(files, overrides, seed, number, fail_if),
+        seed=used,
+        as_json=as_json,
+        several=wanted != 1,
+    )
+    if len(cases) < len(pairs):
+        if not cases and not results:
+            console.tell("interrupted before the first scenario was done")
+            return console.INTERRUPTED
+        from simulator.experiments.sides import once
+
+        done = tuple(once(case, used) for case in cases)
+        note = f"INTERRUPTED: {len(cases)} of {len(pairs)} scenarios were run, each once."
+        return _print(cases, _in_order(files, (*done, *results)), [], shown, note)
+    sides, interrupted = _sides(cases, results, wanted, jobs, used, chosen, conditions)
+    ordered, note = _in_order(files, sides), ""
+    if interrupted:
+        of = f" of {wanted}" if wanted else ""
+        note = f"INTERRUPTED: {len(ordered[0].samples)}{of} replications of each were done."
+    return _print(cases, ordered, conditions, shown, note)
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """How a comparison is to be printed."""
+
+    command: str
+    seed: int
+    as_json: bool
+    several: bool  # replications
+
+
+def _command(
+    files: list[str], overrides: list[str], seed: int | None, number: str, fail_if: list[str]
+) -> str:
+    command = running.repeat("compare", [*files, *overrides], seed, number)
+    return command + "".join(f" --fail-if {shlex.quote(text)}" for text in fail_if)
 
 
 def _stored(paths: list[str]) -> list[Side]:
@@ -62,45 +95,48 @@ def _stored(paths: list[str]) -> list[Side]:
     return found
 
 
-def _cases(
-    files: list[str], overrides: list[str], results: list[Side], seed: int | None
-) -> list[Case] | None:
-    """The scenarios and the first run of each; None after Ctrl-C."""
-    from simulator.experiments.compare import Case, named
+def _pairs(
+    files: list[str], overrides: list[str], results: list[Side]
+) -> list[tuple[str, str, tuple[str, ...]]]:
+    """Letter, file and overrides of each scenario that is to be run."""
+    from simulator.experiments.compare import named
 
     try:
-        if results:
-            scenarios = [file for file in files if not file.endswith(".json")]
-            pairs = [("?", file, tuple(overrides)) for file in scenarios]
-            if len(files) < 2:
-                raise ValueError(f"nothing to compare {files[0]} with, expected a second file")
-            if overrides and not scenarios:
-                raise ValueError("overrides change scenarios, expected one beside the results")
-        else:
-            pairs = list(named(files, overrides))
+        if not results:
+            return list(named(files, overrides))
+        scenarios = [file for file in files if not file.endswith(".json")]
+        if len(files) < 2:
+            raise ValueError(f"nothing to compare {files[0]} with, expected a second file")
+        if overrides and not scenarios:
+            raise ValueError("overrides change scenarios, expected one beside the results")
     except ValueError as error:
         console.usage(str(error))
-    scenarios_loaded = [running.loaded(file, list(own)) for _, file, own in pairs]
-    used = seed
-    if used is None:
-        seeds = [side.seed for side in results] + [one.seed for one in scenarios_loaded]
-        used = seeds[0]
-    cases = []
-    for (letter, file, own), scenario in zip(pairs, scenarios_loaded, strict=True):
-        answer = running.simulated(scenario, used)
-        if answer.trace.ended == "interrupted":
-            return None
-        cases.append(Case(letter, file, own, answer))
+    return [("?", file, tuple(overrides)) for file in scenarios]
+
+
+def _cases(
+    pairs: list[tuple[str, str, tuple[str, ...]]],
+    scenarios: list[Scenario],
+    seed: int,
+    engine: Engine,
+) -> list[Case]:
+    """The first run of each scenario; after Ctrl-C of those that were done."""
+    from simulator.experiments.compare import Case
+
+    cases: list[Case] = []
+    try:
+        for (letter, file, own), scenario in zip(pairs, scenarios, strict=True):
+            answer = running.simulated(scenario, seed, engine.value)
+            if answer.trace.ended == "interrupted":
+                break
+            cases.append(Case(letter, file, own, answer))
+    except KeyboardInterrupt:
+        pass
     return cases
 
 
 def _routes(results: list[Side]) -> list[str]:
     return sorted({group for side in results for group, _ in side.samples[0].numbers if group})
-
-
-def _seed(cases: list[Case], results: list[Side]) -> int:
-    """The seed of the results, which is that of what is run beside them."""
-    return results[0].seed if results else cases[0].answer.scenario.seed
 
 
 def _conditions(texts: list[str], routes: list[str]) -> list[Condition]:
@@ -118,32 +154,32 @@ def _sides(
     wanted: int,
     jobs: int | None,
     seed: int,
+    engine: Engine,
     conditions: list[Condition],
-) -> tuple[Side, ...] | None:
-    """Every side with all its replications, the scenarios first; None after Ctrl-C."""
+) -> tuple[tuple[Side, ...], bool]:
+    """Every side with its replications, the scenarios first; and whether Ctrl-C cut them short."""
     from simulator.engines.contract import LimitError
-    from simulator.experiments.executors import Local, available_cpus
+    from simulator.experiments.executors import ALONE_S, Local, available_cpus
     from simulator.experiments.replications import LOOKS
     from simulator.experiments.sides import replicated
 
     expected = ((wanted or LOOKS[0]) - 1) * len(cases)
     try:
-        with Local(jobs or available_cpus(), expected) as executor:
-            runs = replicated(
+        with Local(jobs or available_cpus(), expected, ALONE_S[engine]) as executor:
+            runs, interrupted = replicated(
                 cases,
                 wanted,
                 executor,
                 seed=seed,
+                engine=engine,
                 conditions=conditions,
                 stored=results,
                 progress=console.runs_progress("runs"),
             )
-    except KeyboardInterrupt:
-        return None
     except LimitError as error:
         console.tell(f"error: {error}")
         console.leave(console.INVALID)
-    return (*runs, *results)
+    return (*runs, *results), interrupted
 
 
 def _in_order(files: list[str], sides: tuple[Side, ...]) -> tuple[Side, ...]:
@@ -155,7 +191,9 @@ def _in_order(files: list[str], sides: tuple[Side, ...]) -> tuple[Side, ...]:
     runs = [side for side in sides if side not in results]
     if results:
         runs, results = list(runs), list(results)
-        ordered = [results.pop(0) if f.endswith(".json") else runs.pop(0) for f in files]
+        # After Ctrl-C the last scenarios are missing.
+        of = [results if file.endswith(".json") else runs for file in files]
+        ordered = [found.pop(0) for found in of if found]
     else:
         ordered = runs
     return padded(lettered(ordered, ascii_uppercase))
@@ -165,34 +203,36 @@ def _print(
     cases: list[Case],
     sides: tuple[Side, ...],
     conditions: list[Condition],
-    command: str,
-    seed: int,
-    *,
-    as_json: bool,
-    several: bool,
+    shown: _Shown,
+    note: str,
 ) -> int:
+    """Print the page or the JSON; ``note`` is there after Ctrl-C, and says what is missing."""
     from simulator.experiments.conditions import held
     from simulator.report import compare, machine, paired
     from simulator.version import VERSION
 
     first, *others = sides
     helds = [held(condition, first, other) for condition in conditions for other in others]
-    requests = not several and len(cases) == len(sides)
-    if as_json and requests:
-        meta = machine.Meta(seed=seed, version=VERSION, engine="simpy")
-        document = compare.as_dict(cases, meta)
-        document["conditions"] = [paired.condition_json(found) for found in helds]
+    once = not shown.several or (note and len(first.samples) == 1)
+    requests = len(cases) == len(sides) and once
+    if shown.as_json:
+        if requests:
+            document = compare.as_dict(cases, machine.Meta(seed=shown.seed, version=VERSION))
+            document["conditions"] = [paired.condition_json(found) for found in helds]
+        else:
+            document = paired.as_dict(sides, helds, version=VERSION)
+        document |= {"interrupted": note} if note else {}
         console.show(machine.dumps(document).decode())
-    elif as_json:
-        console.show(machine.dumps(paired.as_dict(sides, helds, version=VERSION)).decode())
     else:
-        how = {"command": command, "version": VERSION}
+        how = {"command": shown.command, "version": VERSION, "note": note}
         page = (
-            compare.render(cases, paired.conditions(helds), seed=seed, **how)
+            compare.render(cases, paired.conditions(helds), seed=shown.seed, **how)
             if requests
-            else paired.render(sides, helds, seed=seed, **how)
+            else paired.render(sides, helds, seed=shown.seed, **how)
         )
         console.show(page)
+    if note:
+        return console.INTERRUPTED
     if any(found.holds for found in helds):
         return console.FAILED
     stuck = any(case.answer.trace.ended == "deadlock" for case in cases)

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from simulator.commands import console
+from simulator.commands import console, engines
 
 
 def print_rules(rule: str | None) -> None:
@@ -24,7 +24,7 @@ def print_rules(rule: str | None) -> None:
         console.usage(str(error.args[0]))
 
 
-def print_explanation(words: list[str], *, seed: int | None, as_json: bool) -> int:
+def print_explanation(words: list[str], *, seed: int | None, engine: str, as_json: bool) -> int:
     """Print why a scenario is as it is; gives back the exit code."""
     from simulator.commands.running import repeat
     from simulator.engines.contract import LimitError
@@ -44,6 +44,8 @@ def print_explanation(words: list[str], *, seed: int | None, as_json: bool) -> i
             read(files[0]),
             overrides,
             seed=seed,
+            engine=engines.named(engine),
+            tell=console.tell,
             progress=_progress(),
             arrived=console.requests_progress(files[0]),
         )

@@ -40,3 +40,34 @@ SweptKeys = Annotated[
         "one value is fixed. Without VALUES: the file's own `sweep:`.",
     ),
 ]
+Compared = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="FILE... [KEY=VALUE...]",
+        help="Scenarios, or result.json of an earlier run, all against the first; or one "
+        "scenario, which is compared with itself with the overrides.",
+    ),
+]
+Conditions = Annotated[
+    list[str] | None,
+    typer.Option(metavar="CHANGE", help="Such as 'latency p(95) > +5%': exit 99 if so."),
+]
+SearchedKeys = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="FILE KEY=LO..HI... [KEY=VALUE...]",
+        help="The key that is searched, as in a sweep; one value is fixed.",
+    ),
+]
+Goals = Annotated[
+    list[str] | None,
+    typer.Option(metavar="GOAL", help="Such as 'p(95)<200ms'; beside the file's thresholds."),
+]
+Limits = Annotated[
+    list[str] | None,
+    typer.Option("--max", metavar="NAME<=N", help="Such as 'connections<=97'."),
+]
+Prices = Annotated[
+    list[str] | None,
+    typer.Option(metavar="KEY=PRICE", help="Of one more, where several keys are searched."),
+]

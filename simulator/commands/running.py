@@ -81,7 +81,13 @@ def replications(text: str) -> int:
 
 
 def replicated(
-    answer: Answer, overrides: list[str], *, seed: int | None, number: int, jobs: int | None
+    answer: Answer,
+    overrides: list[str],
+    *,
+    seed: int | None,
+    number: int,
+    jobs: int | None,
+    engine: str,
 ) -> Replicated | None:
     """More runs of a scenario that was run once; None where one is enough.
 
@@ -89,16 +95,18 @@ def replicated(
     """
     if number == 1 or answer.trace.ended == "interrupted":
         return None
+    from simulator.engine import Engine
     from simulator.engines.contract import LimitError
-    from simulator.experiments.executors import Local, available_cpus
+    from simulator.experiments.executors import ALONE_S, Local, available_cpus
     from simulator.experiments.replications import LOOKS, Case, replicate
     from simulator.experiments.sweep import read
 
     path = answer.scenario.path
-    case = Case(path, read(path), tuple(overrides), seed)
+    chosen = Engine(engine)
+    case = Case(path, read(path), tuple(overrides), seed, engine=chosen)
     expected = (number or LOOKS[0]) - 1
     try:
-        with Local(jobs or available_cpus(), expected) as executor:
+        with Local(jobs or available_cpus(), expected, ALONE_S[chosen]) as executor:
             progress = console.runs_progress("runs")
             return replicate(answer, case, number, executor, progress=progress)
     except LimitError as error:
@@ -147,7 +155,8 @@ def print_answer(
     from simulator.report import files, machine
     from simulator.scenario import dumps
 
-    meta = machine.Meta(seed=used, version=VERSION, engine=answer.engine.value)
+    engine = answer.engine.value if several is None else several.together.engine
+    meta = machine.Meta(seed=used, version=VERSION, engine=engine)
     if several is None:
         document = machine.as_dict(*results, meta=meta, **trust)
     else:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from simulator.commands import console
+from simulator.commands import console, engines
 
 if TYPE_CHECKING:
     from simulator.experiments.size import Found, Trial
@@ -22,6 +22,7 @@ def asked(
     cost: list[str],
     seed: int | None,
     number: str,
+    engine: str,
 ) -> Question:
     """The search, or exit 2 or 3 with what is wrong with it, before any run."""
     from simulator.commands.running import replications
@@ -40,6 +41,7 @@ def asked(
             prices=cost,
             seed=seed,
             number=replications(number),
+            engine=engines.named(engine),
         )
     except ScenarioError as error:
         console.tell(error)
@@ -58,7 +60,13 @@ def found(question: Question, jobs: int | None) -> Found:
         # A search is about twelve trials.
         with Local(jobs or available_cpus(), 12 * question.number) as executor:
             arrived = console.requests_progress(question.path)
-            return size.search(question, executor=executor, progress=_progress(), arrived=arrived)
+            return size.search(
+                question,
+                executor=executor,
+                progress=_progress(),
+                arrived=arrived,
+                tell=console.tell,
+            )
     except ScenarioError as error:
         console.tell(error)
         console.leave(console.INVALID)

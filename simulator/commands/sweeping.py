@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from simulator.commands import console, running
+from simulator.commands import console, engines, running
 
 if TYPE_CHECKING:
     from simulator.experiments.executors import Executor
@@ -27,6 +27,7 @@ def asked(
     number: str,
     metric: str | None,
     plot: Path | None,
+    engine: str,
 ) -> tuple[Sweep, Metric | None]:
     """The sweep and its metric, or exit 2 or 3 with what is wrong with them, before any run."""
     from simulator.experiments import measures, sweep
@@ -35,9 +36,16 @@ def asked(
     files, values = console.files_and_overrides(words)
     if len(files) > 1:
         console.usage(f"{len(files)} files, expected one: sim sweep FILE KEY=VALUES")
-    times = running.replications(number)
+    times, chosen_engine = running.replications(number), engines.named(engine)
     try:
-        question = sweep.question(files[0], values, zipped=zipped, seed=seed, replications=times)
+        question = sweep.question(
+            files[0],
+            values,
+            zipped=zipped,
+            seed=seed,
+            replications=times,
+            engine=chosen_engine,
+        )
         chosen = None
         if metric is not None:
             chosen = measures.parse_metric(metric, sweep.first_valid(question).document["routes"])
@@ -122,6 +130,7 @@ def swept(
             known=file.known if file else None,
             done=file.add if file else lambda number, row: None,
             progress=console.points_progress(),
+            tell=console.tell,
         )
     except ScenarioError as error:
         console.tell(error)

@@ -12,7 +12,13 @@ from simulator.analysis import confidence
 from simulator.analysis.confidence import Interval
 from simulator.analysis.trust import NONE, PERCENTILES, REPLICATIONS, Key, Trust
 from simulator.analysis.verdicts import ThresholdResult
-from simulator.experiments.measures import CauseNumbers, Measured, Numbers, ResourceNumbers
+from simulator.experiments.measures import (
+    CauseNumbers,
+    Measured,
+    Numbers,
+    ResourceNumbers,
+    engines,
+)
 
 
 def combined(runs: Sequence[Measured], *, level: float = confidence.LEVEL) -> Measured:
@@ -57,6 +63,7 @@ def combined(runs: Sequence[Measured], *, level: float = confidence.LEVEL) -> Me
             {} if not_stable else intervals,
             len(runs),
         ),
+        engine=engines(run.engine for run in runs) or first.engine,
     )
 
 

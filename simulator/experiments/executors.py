@@ -23,15 +23,16 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 from simulator.answer import simulate
+from simulator.engine import Engine
 from simulator.engines.contract import LimitError
 from simulator.experiments.measures import Measured, measured
 from simulator.record import dataclass
 from simulator.scenario import Scenario, ScenarioError, loads
 
-ALONE_S = 1.0
+ALONE_S = {Engine.SIMPY: 1.0, Engine.COMPILED: 4.0}
 """Seconds: what promises to take no longer is computed without other processes.
 
-To start one takes about half a second, so that a short sweep is faster alone.
+To start one takes about half a second, with kernels two, so that a short sweep is faster alone.
 """
 AHEAD = 4
 """Tasks that are given out for each process before the first is done."""
@@ -46,6 +47,7 @@ class Task:
     overrides: tuple[str, ...]
     seed: int | None  # instead of the scenario's
     replication: int
+    engine: Engine = Engine.AUTO
 
 
 Outcome = Measured | str
@@ -88,7 +90,9 @@ def compute(task: Task) -> Outcome:
     """
     try:
         scenario = _scenario(task.path, task.text, task.overrides)
-        answer = simulate(scenario, seed=task.seed, replication=task.replication)
+        answer = simulate(
+            scenario, seed=task.seed, replication=task.replication, engine=task.engine
+        )
     except ScenarioError as error:
         return first_problem(error)
     except LimitError as error:
@@ -133,7 +137,7 @@ class Local:
         Seconds within which all is computed in this process; 0 starts others at once.
     """
 
-    def __init__(self, jobs: int, expected: int, alone_s: float = ALONE_S) -> None:
+    def __init__(self, jobs: int, expected: int, alone_s: float = ALONE_S[Engine.SIMPY]) -> None:
         self._jobs = max(min(jobs, expected), 1)
         self._expected = expected
         self._alone_s = alone_s

@@ -6,8 +6,6 @@ numbers), so that what differs is the effect of the one change.
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from typing import Any
@@ -19,30 +17,22 @@ from simulator.analysis.bounds import station_bound
 from simulator.analysis.known import Known, known
 from simulator.analysis.limits import offered, peak_demand
 from simulator.answer import Answer, simulate
-from simulator.engines.contract import REQUESTS_MAX, LimitError
+from simulator.engine import Engine, Tell, events_of
+from simulator.engines.contract import REQUESTS_MAX
 from simulator.experiments.measures import Measured, measured
+from simulator.experiments.sensitivity import Change, sensitivity, waited_for
+from simulator.experiments.variants import Variants, at, path_of
+from simulator.experiments.work import settled
 from simulator.plan import UNLIMITED, Accept
 from simulator.record import dataclass
-from simulator.scenario import Scenario, ScenarioError, loads
-from simulator.units import UnitError, exact_duration, parse_duration
+from simulator.scenario import Scenario, loads
 
+RUNS_EXPECTED = 20
+"""About how many runs an explanation takes."""
 NEXT_MAX = 3
 """Bottlenecks that are looked for, each with those before it out of the way."""
 WORKERS_MAX = 64
 """Workers up to which an event loop or a GIL is put out of the way."""
-_TENTH = Fraction(1, 10)
-_THINKING = re.compile(r"\.load\[\d+\]\.think$")
-"""The users' own time, which nobody who runs a service can change."""
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One thing changed, all else and all randomness equal."""
-
-    what: str  # "pool db 50 → 51", "time of routes.a.steps[0] 5s → 4.5s"
-    override: str  # KEY=VALUE
-    unit: bool  # one more of it; else a tenth more, or a tenth less time
-    measured: Measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,15 +80,18 @@ def explain(
     overrides: Sequence[str] = (),
     *,
     seed: int | None = None,
+    engine: Engine = Engine.AUTO,
     progress: Callable[[str], None] = lambda what: None,
     arrived: Callable[[int], None] = lambda count: None,
+    tell: Tell = lambda sentence: None,
 ) -> Explanation:
     """Run the scenario, and then as many variants as it takes.
 
     Parameters
     ----------
-    progress, arrived : callable
-        Called before each run with what it changes; within it with how many have arrived.
+    progress, arrived, tell : callable
+        Called before each run with what it changes; within it with how many have arrived; with
+        a sentence where the compiled engine takes long to load, or can't be had.
 
     Returns
     -------
@@ -113,24 +106,20 @@ def explain(
         If its first run reaches a named limit.
     """
     scenario = loads(text, overrides, path=path)
+    chosen = settled(engine, events_of(scenario.plan) * RUNS_EXPECTED, tell)
     progress("as it is")
-    answer = simulate(scenario, seed=seed, progress=arrived)
-    runs = _Runs(path, text, tuple(overrides), seed, progress, arrived)
-    changes: list[Change] = []
-    chain: list[Next] = []
+    answer = simulate(scenario, seed=seed, engine=chosen, progress=arrived)
+    runs = Variants(path, text, tuple(overrides), seed, chosen, progress, arrived)
+    changes, chain = tuple[Change, ...](), list[Next]()
     interrupted = answer.trace.ended == "interrupted"
-    waited, unwaited = _waited_for(answer)
+    waited, unwaited = waited_for(answer)
     try:
         if not interrupted:
-            for following in _chain(runs, answer):
-                chain.append(following)
-            for what, override, unit in _more(scenario, waited):
-                result = runs.run((override,), what)
-                if result is not None:
-                    changes.append(Change(what, override, unit, measured(result)))
+            chain.extend(_chain(runs, answer))
+            for known_so_far in sensitivity(runs, answer, waited):
+                changes = known_so_far
     except KeyboardInterrupt:
         interrupted = True
-    before = measured(answer)
     return Explanation(
         scenario=scenario,
         answer=answer,
@@ -138,7 +127,7 @@ def explain(
         bands=bands(answer.trace),
         laws=tuple(sorted(_laws(answer), key=lambda law: law.most_per_s)),
         formula=known(scenario.plan),
-        changes=tuple(sorted(changes, key=lambda change: _order(before, change.measured))),
+        changes=changes,
         unwaited=unwaited,
         chain=tuple(chain),
         story=slowest(answer.trace),
@@ -146,152 +135,7 @@ def explain(
     )
 
 
-class _Runs:
-    """Runs of the scenario with more overrides."""
-
-    def __init__(
-        self,
-        path: str,
-        text: str,
-        fixed: tuple[str, ...],
-        seed: int | None,
-        progress: Callable[[str], None],
-        arrived: Callable[[int], None],
-    ) -> None:
-        self.path, self.text, self.fixed = path, text, fixed
-        self.seed, self.progress, self.arrived = seed, progress, arrived
-
-    def run(self, overrides: Sequence[str], what: str) -> Answer | None:
-        """The answer; None where that is no valid scenario, or reaches a limit.
-
-        Raises
-        ------
-        KeyboardInterrupt
-            If it was interrupted.
-        """
-        self.progress(what)
-        try:
-            scenario = loads(self.text, (*self.fixed, *overrides), path=self.path)
-            answer = simulate(scenario, seed=self.seed, progress=self.arrived)
-        except (ScenarioError, LimitError):
-            return None
-        if answer.trace.ended == "interrupted":
-            raise KeyboardInterrupt
-        return answer
-
-
-def _order(before: Measured, after: Measured) -> tuple[int | Fraction, float]:
-    """Fewer without an answer first, failed or stuck, then a lower mean."""
-    mean = after.total.mean_ns
-    return unanswered(after) - unanswered(before), float("inf") if mean is None else mean
-
-
-def unanswered(found: Measured) -> int | Fraction:
-    """Requests that failed, or for which the run ended too early: in a deadlock they never end."""
-    return found.total.requests - found.total.ok
-
-
-def _waited_for(answer: Answer) -> tuple[frozenset[str], tuple[str, ...]]:
-    """Labels of the resources that somebody waited for, or failed on, and of the others."""
-    failures = " ".join(name for name, _ in answer.summary.failures)
-    waited, others = set(), []
-    for row in answer.summary.resources:
-        name = row.label.partition(" ")[2]
-        if row.wait_max_ns or row.queue_max or (name and name in failures):
-            waited.add(row.label)
-        elif row.size is not None:
-            others.append(row.label)
-    return frozenset(waited), tuple(others)
-
-
-_COUNTS = {
-    "workers": "server.workers",
-    "event loop": "server.workers",
-    "gil": "server.workers",
-    "threads": "server.threads",
-    "cores": "server.cores",
-    "pool": "pools.{}.size",
-    "service": "services.{}.concurrency",
-    "client": "services.{}.client.connections",
-    "database": "databases.{}.max_connections",
-    "database cores": "databases.{}.cores",
-    "accelerator": "accelerators.{}.count",
-}
-"""By the words of a label: the path of the resolved document that says how many."""
-
-
-def _path_of(label: str) -> str | None:
-    for words in sorted(_COUNTS, key=len, reverse=True):
-        if label == words or label.startswith(f"{words} "):
-            return _COUNTS[words].format(label.removeprefix(words).strip())
-    return None
-
-
-def _at(document: dict[str, Any], path: str) -> Any:
-    from simulator.scenario.node import parts
-
-    value: Any = document
-    for part in parts(path):
-        if isinstance(part, str) and (not isinstance(value, dict) or part not in value):
-            return None
-        if isinstance(part, int) and (not isinstance(value, list) or part >= len(value)):
-            return None
-        value = value[part]
-    return value
-
-
-def _more(scenario: Scenario, waited: frozenset[str]) -> Iterator[tuple[str, str, bool]]:
-    """What is changed a little: each resource that is waited for, the times, the load."""
-    seen = set()
-    for station in scenario.plan.stations:
-        path = _path_of(station.label)
-        if station.label not in waited or path is None or path in seen:
-            continue
-        seen.add(path)
-        key, now = scenario.key(path), _at(scenario.document, path)
-        if key is None or not isinstance(now, int):
-            continue
-        word = path.rpartition(".")[2] if path.startswith("server.") else station.label
-        yield f"{word} {now} → {now + 1}", f"{key}={now + 1}", True
-        tenth = max(round(now * _TENTH), 1)
-        if tenth > 1:
-            yield f"{word} {now} → {now + tenth}", f"{key}={now + tenth}", False
-    yield from _faster(scenario)
-
-
-def _faster(scenario: Scenario) -> Iterator[tuple[str, str, bool]]:
-    """Each time of a step or a service, a tenth shorter."""
-    for stream in scenario.plan.streams:
-        if not stream.name.startswith(("routes.", "services.")) or _THINKING.search(stream.name):
-            continue
-        spec = _at(scenario.document, stream.name)
-        key, less = scenario.key(stream.name), _scaled(spec, 1 - _TENTH)
-        if key is not None and less is not None and less != spec:
-            value = less if isinstance(less, str) else json.dumps(less)
-            yield f"{stream.name}: a tenth less", f"{key}={value}", False
-
-
-def _scaled(spec: Any, factor: Fraction) -> Any:
-    """A time of the language with all its durations scaled; None where it has none."""
-    if isinstance(spec, str):
-        try:
-            ns = parse_duration(spec)
-        except UnitError:
-            return None
-        return exact_duration(round(ns * factor)) if ns else None
-    if isinstance(spec, dict):
-        if "empirical" in spec:
-            return None
-        scaled = {key: _scaled(value, factor) for key, value in spec.items()}
-        if all(value is None for value in scaled.values()):
-            return None
-        return {key: spec[key] if value is None else value for key, value in scaled.items()}
-    if isinstance(spec, list):
-        return [item if (new := _scaled(item, factor)) is None else new for item in spec]
-    return None
-
-
-def _chain(runs: _Runs, first: Answer) -> Iterator[Next]:
+def _chain(runs: Variants, first: Answer) -> Iterator[Next]:
     """What limits, and what then: each bottleneck is put out of the way for the next."""
     answer = first
     overrides: tuple[str, ...] = ()
@@ -323,7 +167,7 @@ def _merged(before: Sequence[str], more: Sequence[str]) -> tuple[str, ...]:
 def _without(answer: Answer, label: str) -> Iterator[tuple[str, ...]]:
     """Overrides that put a bottleneck out of the way, one after another until one does."""
     scenario, document = answer.scenario, answer.scenario.document
-    path = _path_of(label)
+    path = path_of(label)
     if label.startswith("lock "):
         name = label.removeprefix("lock ")
         yield (f"locks.{name}.keys=100000", f"locks.{name}.pick=uniform")
@@ -333,7 +177,7 @@ def _without(answer: Answer, label: str) -> Iterator[tuple[str, ...]]:
         return
     if path is None:
         return
-    key, now = scenario.key(path), _at(document, path)
+    key, now = scenario.key(path), at(document, path)
     if key is None or not isinstance(now, int):
         return
     if path == "server.workers":

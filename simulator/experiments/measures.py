@@ -6,7 +6,7 @@ A run's arrays stay in the process that made them; only these few numbers travel
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from fractions import Fraction
 from typing import Any
 
@@ -23,6 +23,8 @@ from simulator.thresholds import Threshold
 _COUNTS = ("ok", "errors", "in_flight")
 _AGGREGATES = ("mean", "p50", "p90", "p95", "p99", "max")
 _METRIC = re.compile(r"([a-z_0-9]+)(?:\{\s*route\s*:\s*([^{}\s]+)\s*\})?(?:\.([a-z0-9]+))?")
+BOTH = "simpy and compiled"
+"""Of runs of which the compiled engine could not do all."""
 METRICS = "latency.p95 (mean p50 p90 p95 p99 max), throughput, last, ok, errors, in_flight"
 """The known metrics, for messages; each may be of a route: latency{route:read}.p95."""
 
@@ -105,6 +107,7 @@ class Measured:
     causes: tuple[CauseNumbers, ...]  # largest share first
     resources: tuple[ResourceNumbers, ...]
     trust: Trust
+    engine: str  # which one ran it: "simpy", "compiled", or of several runs BOTH
 
     def group(self, route: str | None) -> Numbers | None:
         """The numbers of a route, or of all; None if there is no such route."""
@@ -143,7 +146,14 @@ def measured(answer: Answer) -> Measured:
         causes=tuple(causes),
         resources=tuple(resources),
         trust=answer.trust,
+        engine=answer.engine.value,
     )
+
+
+def engines(names: Iterable[str]) -> str | None:
+    """What ran several runs, in a word; None where nothing ran."""
+    distinct = set(names)
+    return BOTH if len(distinct) > 1 else next(iter(distinct), None)
 
 
 @dataclass(frozen=True, slots=True)

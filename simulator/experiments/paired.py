@@ -47,6 +47,7 @@ class Side:
     samples: tuple[Sample, ...]
     deterministic: bool
     sentence: str  # what limits its first replication
+    engine: str = ""  # which one ran it
 
     def of(self, group: str, what: str) -> list[float] | None:
         """A number in each replication; None if one has none."""
@@ -112,6 +113,7 @@ def padded(sides: Sequence[Side]) -> tuple[Side, ...]:
             side.samples[:1] * number if side.deterministic else side.samples[:number],
             side.deterministic,
             side.sentence,
+            side.engine,
         )
         for side in sides
     )

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from simulator.record import dataclass
 from simulator.scenario import dumps
 from simulator.version import VERSION
 
-FORMAT = 1
+FORMAT = 2
 """Counts up when the meaning of a line changes."""
 
 
@@ -150,7 +151,7 @@ def merged(paths: Sequence[Path]) -> tuple[Header, dict[int, Row]]:
             _same(path, found, header)
         header = found
         for number, row in points.items():
-            if rows.setdefault(number, row) != row:
+            if not _same_numbers(rows.setdefault(number, row), row):
                 raise PointsError(
                     f"{path}: point {number} differs from the same point of another file"
                 )
@@ -163,6 +164,14 @@ def result_of(header: Header, rows: Mapping[int, Row]) -> Result:
     sweep = header.sweep
     ordered = tuple(rows[number] for number in sorted(rows))
     return Result(sweep, header.name, header.seed, ordered, False, len(numbers_of(sweep)))
+
+
+def _same_numbers(one: Row, other: Row) -> bool:
+    """Whether two rows say the same, whichever engine ran them."""
+    if one.measured is None or other.measured is None:
+        return one == other
+    engine = one.measured.engine
+    return one == replace(other, measured=replace(other.measured, engine=engine))
 
 
 def _cut(path: Path) -> str:

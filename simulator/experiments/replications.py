@@ -23,6 +23,7 @@ from simulator.analysis.trust import (
 )
 from simulator.analysis.verdicts import ThresholdResult
 from simulator.answer import Answer
+from simulator.engine import Engine
 from simulator.engines.contract import LimitError
 from simulator.experiments.combining import combined
 from simulator.experiments.executors import Executor, Outcome, Task
@@ -53,10 +54,11 @@ class Case:
     overrides: tuple[str, ...]
     seed: int | None
     known: tuple[Measured, ...] = ()  # its first replications, where they are done already
+    engine: Engine = Engine.AUTO
 
     def task(self, replication: int) -> Task:
         """One of its runs."""
-        return Task(self.path, self.text, self.overrides, self.seed, replication)
+        return Task(self.path, self.text, self.overrides, self.seed, replication, self.engine)
 
 
 class Replicating:

@@ -11,10 +11,11 @@ from typing import Any
 from simulator.analysis import confidence
 from simulator.analysis.summary import SECOND_NS
 from simulator.analysis.trust import DETERMINISTIC, PERCENTILES
+from simulator.engine import Engine
 from simulator.experiments.compare import Case
 from simulator.experiments.conditions import Condition, held
 from simulator.experiments.executors import Executor
-from simulator.experiments.measures import Measured, measured
+from simulator.experiments.measures import Measured, engines, measured
 from simulator.experiments.paired import Sample, Side, change, padded, sample_of
 from simulator.experiments.replications import AUTO, LOOKS, Replicating
 from simulator.experiments.replications import Case as Replicated
@@ -34,11 +35,17 @@ def replicated(
     executor: Executor,
     *,
     seed: int,
+    engine: Engine = Engine.AUTO,
     conditions: Sequence[Condition] = (),
     stored: Sequence[Side] = (),
     progress: Callable[[int, int], None] = lambda done, of: None,
-) -> tuple[Side, ...]:
+) -> tuple[tuple[Side, ...], bool]:
     """The sides of scenarios whose first run is done, each run ``number`` times in all.
+
+    Returns
+    -------
+    tuple of Side, bool
+        After Ctrl-C with the replications that were done, and true.
 
     Raises
     ------
@@ -51,17 +58,29 @@ def replicated(
     runs: list[tuple[Measured, ...]] = [(measured(case.answer),) for case in cases]
     for look in LOOKS if number == AUTO else (number,):
         asked = [
-            Replicated(case.file, text, case.overrides, seed, known)
+            Replicated(case.file, text, case.overrides, seed, known, engine)
             for case, text, known in zip(cases, texts, runs, strict=True)
         ]
-        for index, found in Replicating(asked, look, executor, progress=progress):
-            if isinstance(found, str):
-                raise LimitError(f"{cases[index].label}: {found}")
-            runs[index] = found
+        replicating = Replicating(asked, look, executor, progress=progress)
+        interrupted = False
+        try:
+            for index, found in replicating:
+                if isinstance(found, str):
+                    raise LimitError(f"{cases[index].label}: {found}")
+                runs[index] = found
+        except KeyboardInterrupt:
+            interrupted = True
+            partial = [replicating.partial(i) for i in range(len(cases))]
+            runs = [max(pair, key=len) for pair in zip(runs, partial, strict=True)]
         sides = tuple(_side(case, seed, kept) for case, kept in zip(cases, runs, strict=True))
-        if number == AUTO and enough(padded([*sides, *stored]), conditions):
+        if interrupted or (number == AUTO and enough(padded([*sides, *stored]), conditions)):
             break
-    return sides
+    return sides, interrupted
+
+
+def once(case: Case, seed: int) -> Side:
+    """The side of a scenario that was run once."""
+    return _side(case, seed, (measured(case.answer),))
 
 
 def enough(sides: Sequence[Side], conditions: Sequence[Condition]) -> bool:
@@ -90,6 +109,7 @@ def _side(case: Case, seed: int, runs: Sequence[Measured]) -> Side:
         samples=tuple(map(sample_of, runs)),
         deterministic=runs[0].trust.method == DETERMINISTIC,
         sentence=case.answer.bottleneck.sentence,
+        engine=engines(run.engine for run in runs) or "",
     )
 
 
@@ -112,6 +132,7 @@ def stored(letter: str, path: str) -> Side:
             samples=tuple(_stored_sample(run) for run in runs),
             deterministic=document["intervals"]["method"] == DETERMINISTIC,
             sentence=str(document["bottleneck"]["sentence"]),
+            engine=str(document["meta"]["engine"]),
         )
     except OSError as error:
         raise StoredError(f"{path}: error: can't read it: {error.strerror}") from None

@@ -14,14 +14,16 @@ import numpy as np
 
 from simulator.answer import Answer, simulate
 from simulator.arrays import BoolArray, IntArray
+from simulator.engine import Tell, events_of
 from simulator.engines.contract import LimitError
 from simulator.experiments.axes import AxisError, positions
 from simulator.experiments.constraints import Constraint
 from simulator.experiments.executors import Executor, Local, first_problem
 from simulator.experiments.measures import Measured, measured
-from simulator.experiments.replications import Case, replicate
+from simulator.experiments.replications import LOOKS, Case, replicate
 from simulator.experiments.search import Point, Search, within
 from simulator.experiments.size_question import Question
+from simulator.experiments.work import settled
 from simulator.record import dataclass
 from simulator.scenario import Scenario, ScenarioError, loads
 from simulator.scenario.code_lines import code_line
@@ -30,6 +32,9 @@ from simulator.thresholds import parse as parse_threshold
 
 TRIALS_MAX = 60
 """Runs of one search; a single key of up to 10,000 values never needs more than 15."""
+
+TRIALS_EXPECTED = 12
+"""About how many there are."""
 
 ERRORS_GOAL = ("errors", "rate<1%")
 """What is asked of failures where no goal is about them: percentiles are of ok requests
@@ -82,11 +87,17 @@ class _Runs:
         arrived: Callable[[int], None],
     ) -> None:
         self.asked = asked
+        self.engine = asked.engine
         self._executor = executor
         self.trials: dict[Point, Trial] = {}
         self.assumed: tuple[str, ...] = ()
         self.goals: tuple[Threshold, ...] = ()
         self._progress, self._arrived = progress, arrived
+
+    def settle(self, scenario: Scenario, tell: Tell) -> None:
+        """Decide which engine runs all trials, by the work of one of them."""
+        events = events_of(scenario.plan) * TRIALS_EXPECTED * (self.asked.number or LOOKS[0])
+        self.engine = settled(self.asked.engine, events, tell)
 
     def values(self, point: Point) -> tuple[str, ...]:
         """The values of a point; of load and work the least is the most generous."""
@@ -145,7 +156,9 @@ class _Runs:
         values = self.values(point)
         try:
             scenario = self.scenario(point)
-            answer = simulate(scenario, seed=self.asked.seed, progress=self._arrived)
+            answer = simulate(
+                scenario, seed=self.asked.seed, engine=self.engine, progress=self._arrived
+            )
             found = measured(answer) if self.asked.number == 1 else self._several(answer, values)
         except ScenarioError as error:
             return Trial(values, None, first_problem(error), False)
@@ -164,7 +177,9 @@ class _Runs:
             metric, _, expression = goal.text.rpartition(" ")
             goals.setdefault(metric, []).append(expression)
         overrides = (*self.asked.overrides(values), f"thresholds={json.dumps(goals)}")
-        case = Case(self.asked.path, self.asked.text, overrides, self.asked.seed)
+        case = Case(
+            self.asked.path, self.asked.text, overrides, self.asked.seed, engine=self.engine
+        )
         found = replicate(first, case, self.asked.number, self._executor)
         if found.interrupted:
             raise KeyboardInterrupt
@@ -177,6 +192,7 @@ def search(
     executor: Executor | None = None,
     progress: Callable[[Trial, int], None] = lambda trial, left: None,
     arrived: Callable[[int], None] = lambda count: None,
+    tell: Tell = lambda sentence: None,
 ) -> Found:
     """Run as few trials as it takes.
 
@@ -184,8 +200,9 @@ def search(
     ----------
     executor : Executor, optional
         Computes the replications of a trial; default: this process.
-    progress, arrived : callable
-        Called after each trial with it and the number of undecided points, within with arrivals.
+    progress, arrived, tell : callable
+        Called after each trial with it and the number of undecided points, within with arrivals,
+        with what takes long or can't be had.
 
     Returns
     -------
@@ -199,13 +216,13 @@ def search(
     ValueError
         If a goal names a metric or a route that is not there.
     """
-    shape = tuple(len(axis.values) for axis in asked.axes)
     runs = _Runs(asked, executor or Local(1, 1), progress, arrived)
-    generous = tuple(n - 1 for n in shape)
-    scenario, forbidden = runs.scenario(generous), runs.broken(generous)
-    rank, allowed = _rank(asked), np.ones(shape, dtype=np.bool_)
-    if forbidden:
-        allowed = within(shape, runs.allowed)
+    shape = tuple(len(axis.values) for axis in asked.axes)
+    most = tuple(n - 1 for n in shape)
+    scenario, forbidden = runs.scenario(most), runs.broken(most)
+    runs.settle(scenario, tell)
+    rank = _rank(asked)
+    allowed = within(shape, runs.allowed) if forbidden else np.ones(shape, dtype=np.bool_)
     state, interrupted = Search(rank, allowed), False
     try:
         state = _begun(state, runs, rank, allowed)
@@ -213,9 +230,7 @@ def search(
             _tell(state, point, runs)
     except KeyboardInterrupt:
         interrupted = True
-    best, proof = state.best, state.proof()
-    if best is not None:
-        scenario = runs.scenario(best)
+    best, proof, scenario = state.best, state.proof(), runs.scenario(state.best or most)
     lines = {axis.key: code_line(scenario, axis.key) for axis in asked.axes if best is not None}
     return Found(
         question=asked,

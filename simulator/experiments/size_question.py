@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 from fractions import Fraction
 
+from simulator.engine import Engine
 from simulator.experiments.axes import Axis, AxisError, parse, points, positions
 from simulator.experiments.constraints import Constraint
 from simulator.experiments.direction import Harder, harder
@@ -34,6 +35,7 @@ class Question:
     seed: int | None
     number: int = 1  # replications of each trial, or AUTO
     harder: Harder = ""  # of what the one key is more: then the highest value is wanted
+    engine: Engine = Engine.AUTO  # AUTO looks at the work of all trials together
 
     def overrides(self, values: Sequence[str]) -> list[str]:
         """What stands after the file to run one trial alone."""
@@ -50,6 +52,7 @@ def question(
     prices: Sequence[str] = (),
     seed: int | None = None,
     number: int = 1,
+    engine: Engine = Engine.AUTO,
 ) -> Question:
     """The search that a command line asks for.
 
@@ -76,9 +79,7 @@ def question(
     """
     given = [parse(argument) for argument in arguments]
     fixed = tuple(f"{axis.key}={axis.values[0]}" for axis in given if len(axis.values) == 1)
-    text = read(file)
-    axes = _searched(given)
-    more = _harder(axes, file, text, fixed)
+    text, axes = read(file), _searched(given)
     keys = [axis.key for axis in axes]
     priced = _prices(prices, keys)
     return Question(
@@ -99,7 +100,8 @@ def question(
         prices=tuple(priced.get(key, Fraction(1)) for key in keys),
         seed=seed,
         number=number,
-        harder=more,
+        harder=_harder(axes, file, text, fixed),
+        engine=engine,
     )
 
 

@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from simulator.engine import Engine, Tell
 from simulator.experiments.axes import Axis, AxisError, parse, points, written
 from simulator.experiments.combining import combined
 from simulator.experiments.executors import ALONE_S, Executor, Local
 from simulator.experiments.measures import Measured
 from simulator.experiments.replications import LOOKS, Case, Replicating
+from simulator.experiments.work import events_of_points, settled
 from simulator.record import dataclass
 from simulator.scenario import Scenario, ScenarioError, loads
 from simulator.scenario.problem import Problems
@@ -32,6 +34,7 @@ class Sweep:
     zipped: bool = False
     seed: int | None = None  # instead of the scenario's
     replications: int = 1  # of each point, or AUTO
+    engine: Engine = Engine.AUTO  # AUTO looks at the work of all points together
 
     @property
     def points(self) -> tuple[tuple[str, ...], ...]:
@@ -81,6 +84,7 @@ def question(
     zipped: bool = False,
     seed: int | None = None,
     replications: int = 1,
+    engine: Engine = Engine.AUTO,
 ) -> Sweep:
     """The sweep that a command line asks for: a file, then `KEY=VALUES` or `KEY=VALUE`.
 
@@ -110,7 +114,7 @@ def question(
             f"nothing to sweep: {file} has no `sweep:`, expected KEY=VALUES such as "
             "pools.db.size=10,20,50 or pools.db.size=10..100..10"
         )
-    asked = Sweep(file, text, axes, fixed, zipped, seed, replications)
+    asked = Sweep(file, text, axes, fixed, zipped, seed, replications, engine)
     points(axes, zipped=zipped)
     return asked
 
@@ -140,12 +144,13 @@ def run(
     sweep: Sweep,
     *,
     jobs: int = 1,
-    alone_s: float = ALONE_S,
+    alone_s: float | None = None,
     executor: Executor | None = None,
     shard: Shard | None = None,
     known: Mapping[int, Row] | None = None,
     done: Callable[[int, Row], None] = lambda number, row: None,
     progress: Callable[[int, int, float], None] = lambda done, of, share: None,
+    tell: Tell = lambda sentence: None,
 ) -> Result:
     """Every point of a sweep.
 
@@ -158,10 +163,9 @@ def run(
     shard : Shard, optional
     known : mapping of int to Row, optional
         Points that were computed before, by their place.
-    done : callable
-        Called with the place of each point and its row as soon as it is computed.
-    progress : callable
-        Called with points done, their number, and the share of runs done.
+    done, progress, tell : callable
+        Called with the place of each point and its row as soon as it is computed; with points
+        done, their number, and the share of runs done; with what takes long or can't be had.
 
     After Ctrl-C the result has the points that were done, ``interrupted`` being true.
 
@@ -173,18 +177,18 @@ def run(
         Too many points, or axes to zip of unequal length.
     """
     every, numbers = sweep.points, numbers_of(sweep, shard)
+    scenario, engine = first_valid(sweep), settled(sweep.engine, expected_events(sweep), tell)
     rows = {number: known[number] for number in numbers if known and number in known}
     todo = [number for number in numbers if number not in rows]
-    scenario = first_valid(sweep)
-    cases = [_case(sweep, every[number]) for number in todo]
-    runs_expected = len(todo) * (sweep.replications or LOOKS[0])
-    interrupted = False
+    cases = [_case(sweep, every[number], engine) for number in todo]
+    runs_expected, interrupted = len(todo) * (sweep.replications or LOOKS[0]), False
 
     def told(runs: int, of: int) -> None:
         progress(len(rows), len(numbers), runs / max(of, 1))
 
     try:
-        with executor or Local(jobs, runs_expected, alone_s) as used:
+        alone = ALONE_S[engine] if alone_s is None else alone_s
+        with executor or Local(jobs, runs_expected, alone) as used:
             replicating = Replicating(cases, sweep.replications, used, progress=told)
             for index, found in replicating:
                 number = todo[index]
@@ -198,8 +202,17 @@ def run(
     return Result(sweep, scenario.name, seed, ordered, interrupted, len(numbers))
 
 
-def _case(sweep: Sweep, values: Sequence[str]) -> Case:
-    return Case(sweep.path, sweep.text, tuple(sweep.overrides(values)), sweep.seed)
+def expected_events(sweep: Sweep) -> float:
+    """About how many events all runs of all points take, whatever is to be done here."""
+    if sweep.engine is not Engine.AUTO:
+        return 0.0
+    points = [sweep.overrides(values) for values in sweep.points]
+    return events_of_points(sweep.path, sweep.text, points) * (sweep.replications or LOOKS[0])
+
+
+def _case(sweep: Sweep, values: Sequence[str], engine: Engine) -> Case:
+    overrides = tuple(sweep.overrides(values))
+    return Case(sweep.path, sweep.text, overrides, sweep.seed, engine=engine)
 
 
 def _row(values: tuple[str, ...], found: tuple[Measured, ...] | str) -> Row:

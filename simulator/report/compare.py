@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -24,12 +25,17 @@ def render(
     command: str,
     version: str,
     seed: int,
+    note: str = "",
 ) -> str:
-    """The page as text; all scenarios are compared with the first."""
+    """The page as text; all scenarios are compared with the first.
+
+    ``note`` says what is missing, after Ctrl-C.
+    """
     first, *others = cases
     sections = [
-        [f"compare {len(cases)} scenarios   seed {seed}", ""]
-        + [f"  {case.letter}  {clean(case.label)}" for case in cases],
+        [f"compare {format.count(len(cases), 'scenario')}   seed {seed}"],
+        [f"  {note}"] if note else [],
+        [f"  {case.letter}  {clean(case.label)}" for case in cases],
         _requests(cases),
     ]
     for other in others:
@@ -73,7 +79,7 @@ def as_dict(cases: Sequence[Case], meta: machine.Meta) -> dict[str, Any]:
                 "letter": case.letter,
                 "file": case.file,
                 "overrides": list(case.overrides),
-                **_document(case.answer, meta),
+                **_document(case.answer, replace(meta, engine=case.answer.engine.value)),
             }
             for case in cases
         ],

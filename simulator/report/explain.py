@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
@@ -9,9 +10,10 @@ from typing import Any
 
 from simulator.analysis.bands import Span, Story
 from simulator.analysis.known import Known
-from simulator.experiments.explain import Change, Explanation, Next, unanswered
-from simulator.experiments.measures import Measured
-from simulator.report import format
+from simulator.experiments.explain import Explanation, Next
+from simulator.experiments.measures import engines
+from simulator.experiments.sensitivity import Change, Effect
+from simulator.report import format, machine
 from simulator.report.terminal import clean, load_words, server_words
 
 BAR = 20
@@ -116,41 +118,56 @@ def _beside(word: str, said: str, simulated: int | None, exact_s: float) -> str:
 
 
 def _changes(found: Explanation) -> list[str]:
-    before = found.chain[0].measured if found.chain else None
-    if before is None or not (found.changes or found.unwaited):
+    if not (found.changes or found.unwaited):
         return []
-    stuck = any(m.total.in_flight for m in (before, *(c.measured for c in found.changes)))
-    table = [["SENSITIVITY, one change", "mean", "", "p95", "", "not ok" if stuck else "errors"]]
-    table += [_change(before, change) for change in found.changes[:_CHANGES_SHOWN]]
-    lines = _table(table) if found.changes else ["  SENSITIVITY"]
+    changes = found.changes[:_CHANGES_SHOWN]
+    runs = [link.measured for link in found.chain[:1]] + [c.measured for c in changes]
+    stuck = any(run.total.in_flight for run in runs)
+    head = ["SENSITIVITY, one change", "mean", "", "", "p95", "", ""]
+    table = [[*head, "not ok" if stuck else "errors"], *map(_change, changes)]
+    lines = _table(_filled(table)) if changes else ["  SENSITIVITY"]
+    lines += [f"    {words}"] if (words := _surety(changes)) else []
     if found.unwaited:
         names = ", ".join(clean(label) for label in found.unwaited)
         lines += _wrapped(f"nobody waits for {names}: more of it changes nothing.", 4, 6)
     return lines
 
 
-def _change(before: Measured, change: Change) -> list[str]:
-    after = change.measured.total
-    mean, p95 = (
-        (before.total.mean_ns, after.mean_ns),
-        (before.total.percentile_ns(95), after.percentile_ns(95)),
-    )
-    errors = unanswered(change.measured) - unanswered(before)
+def _filled(table: list[list[str]]) -> list[list[str]]:
+    """A table without the columns that are empty, head aside, from the second on."""
+    kept = [0, *(i for i in range(1, len(table[0])) if any(row[i] for row in table))]
+    return [[row[i] for i in kept] for row in table]
+
+
+def _surety(changes: Sequence[Change]) -> str:
+    """What the intervals rest on, where there are some."""
+    if not any(effect.interval for change in changes for effect in (change.mean, change.p95)):
+        return ""
+    number = changes[0].measured.trust.replications
+    if number > 1:
+        return f"± 95 %, by {number} replications of each in pairs with the same draws"
+    return "± 95 %, by the requests of one run in pairs, in batches"
+
+
+def _change(change: Change) -> list[str]:
+    errors = change.unanswered
     return [
         f"  {clean(change.what)}",
-        *_difference(*mean),
-        *_difference(*p95),
-        f"{errors:+d}" if errors else "0",
+        *_effect(change.mean),
+        *_effect(change.p95),
+        f"{float(errors):+.4g}" if errors else "0",
     ]
 
 
-def _difference(before: int | None, after: int | None) -> tuple[str, str]:
-    if before is None or after is None:
-        return format.duration(after), ""
-    if before == after:
-        return format.duration(after), "0%"
-    share = after / before - 1 if before else float("inf")
-    return format.duration(after), f"{share:+.1%}"
+def _effect(effect: Effect) -> tuple[str, str, str]:
+    """The number after a change, the change, and how sure that is."""
+    share, interval = effect.share, effect.interval
+    if share is None:
+        return format.duration(effect.after_ns), "", ""
+    half = interval.half(share) if interval else 0.0
+    decimals = 1 if not half or half >= 0.0005 else 2
+    text = f"{share:+.{decimals}%}" if share else "0%"
+    return format.duration(effect.after_ns), text, f"±{half:.{decimals}%}" if half else ""
 
 
 def _chain(chain: Sequence[Next]) -> list[str]:
@@ -236,14 +253,7 @@ def as_dict(found: Explanation, *, version: str) -> dict[str, Any]:
             for law in found.laws
         ],
         "formula": _formula_dict(found.formula),
-        "sensitivity": [
-            {
-                "change": change.what,
-                "override": change.override,
-                "metrics": change.measured.total.as_json(),
-            }
-            for change in found.changes
-        ],
+        "sensitivity": [_change_dict(change) for change in found.changes],
         "not_waited_for": list(found.unwaited),
         "bottlenecks": [
             {
@@ -264,9 +274,32 @@ def as_dict(found: Explanation, *, version: str) -> dict[str, Any]:
             "name": found.scenario.name,
             "seed": found.seed,
             "version": version,
-            "engine": "simpy",
+            "engine": _engines(found),
         },
     }
+
+
+def _change_dict(change: Change) -> dict[str, Any]:
+    return {
+        "change": change.what,
+        "override": change.override,
+        "replications": change.measured.trust.replications,
+        "metrics": change.measured.total.as_json(),
+        "mean_change": _finite(change.mean.share),
+        "mean_change_interval": machine.interval(change.mean.interval, 1),
+        "p95_change": _finite(change.p95.share),
+        "p95_change_interval": machine.interval(change.p95.interval, 1),
+    }
+
+
+def _finite(share: float | None) -> float | None:
+    return share if share is not None and math.isfinite(share) else None
+
+
+def _engines(found: Explanation) -> str | None:
+    runs = [link.measured.engine for link in found.chain]
+    runs += [change.measured.engine for change in found.changes]
+    return engines([found.answer.engine.value, *runs])
 
 
 def _formula_dict(formula: Known | str) -> dict[str, Any]:

@@ -31,7 +31,7 @@ class Meta:
 
     seed: int
     version: str
-    engine: str
+    engine: str = ""
 
 
 def as_dict(
@@ -59,10 +59,11 @@ def as_dict(
                 "p95_s": _seconds(row.p95_ns),
                 "share": row.share,
                 "ok_mean_s": _seconds(row.ok_mean_ns),
+                "mean_s_interval": interval(trust.of(f"cause:{row.kind} {row.cause}", "mean")),
             }
             for row in summary.breakdown
         ],
-        "resources": {row.label: _resource(row) for row in summary.resources},
+        "resources": {row.label: _resource(row, trust) for row in summary.resources},
         **({"memory": _memory(summary.memory)} if summary.memory else {}),
         "bottleneck": {
             "kind": bottleneck.kind,
@@ -160,7 +161,20 @@ def _memory(found: Memory) -> dict[str, Any]:
     }
 
 
-def _resource(row: Resource) -> dict[str, Any]:
+def of_resource(trust: Trust, label: str) -> dict[str, Any]:
+    """The intervals of a resource, null where it has none: a maximum of one run never has."""
+    scope = f"resource:{label}"
+    return {
+        "busy": interval(trust.of(scope, "busy"), 1),
+        "queue_max": interval(trust.of(scope, "queue_max"), 1),
+        **{
+            f"wait_{what}_s": interval(trust.of(scope, f"wait_{what}_ns"))
+            for what in ("mean", "p95", "max")
+        },
+    }
+
+
+def _resource(row: Resource, trust: Trust) -> dict[str, Any]:
     return {
         "kind": row.kind,
         "size": row.size,
@@ -172,6 +186,7 @@ def _resource(row: Resource) -> dict[str, Any]:
         "wait_p95_s": _seconds(row.wait_p95_ns),
         "wait_max_s": _seconds(row.wait_max_ns),
         "endless": row.endless,
+        "intervals": of_resource(trust, row.label),
     }
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from simulator.analysis.confidence import LEVEL
 from simulator.analysis.summary import SECOND_NS
 from simulator.experiments.conditions import Held
+from simulator.experiments.measures import engines
 from simulator.experiments.paired import LATENCIES, Change, Side, causes, change
 from simulator.report import format
 from simulator.report.machine import interval
@@ -23,14 +24,27 @@ _TIMES = ("mean", "p50", "p95", "p99", "max")
 
 
 def render(
-    sides: Sequence[Side], helds: Sequence[Held], *, command: str, version: str, seed: int
+    sides: Sequence[Side],
+    helds: Sequence[Held],
+    *,
+    command: str,
+    version: str,
+    seed: int,
+    note: str = "",
 ) -> str:
-    """The page as text; all are compared with the first. ``sides`` have as many samples each."""
+    """The page as text; all are compared with the first. ``sides`` have as many samples each.
+
+    ``note`` says what is missing, after Ctrl-C.
+    """
     first, *others = sides
     number = len(first.samples)
     sections = [
-        [f"compare {len(sides)} scenarios   seed {seed}, {format.count(number, 'replication')}", ""]
-        + [f"  {side.letter}  {clean(side.label)}" for side in sides],
+        [
+            f"compare {format.count(len(sides), 'scenario')}   seed {seed}, "
+            f"{format.count(number, 'replication')}"
+        ],
+        [f"  {note}"] if note else [],
+        [f"  {side.letter}  {clean(side.label)}" for side in sides],
         _requests(sides),
     ]
     for other in others:
@@ -102,7 +116,7 @@ def as_dict(sides: Sequence[Side], helds: Sequence[Held], *, version: str) -> di
             "replications": len(first.samples),
             "level": LEVEL,
             "version": version,
-            "engine": "simpy",
+            "engine": engines(side.engine for side in sides),
         },
     }
 
@@ -241,6 +255,7 @@ def _side_json(side: Side) -> dict[str, Any]:
         "seed": side.seed,
         "deterministic": side.deterministic,
         "replications": len(side.samples),
+        "engine": side.engine,
         "metrics": {
             _name(what): _scaled(side.mean("", what), what)
             for what in ("requests", "ok", "errors", "throughput", *LATENCIES)

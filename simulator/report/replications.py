@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-from simulator.analysis.confidence import Interval
 from simulator.analysis.summary import SECOND_NS
 from simulator.analysis.trust import Trust
 from simulator.experiments.measures import Measured, Numbers, plain
 from simulator.experiments.replications import Replicated
 from simulator.report import format, machine, terminal
-from simulator.report.spreads import LABEL, cell, certain, notes, spreads
+from simulator.report.spreads import certain, notes, of_cause, of_resource, spreads
 from simulator.report.terminal import clean, short, table
 
 
@@ -133,7 +131,9 @@ def _breakdown(together: Measured) -> list[str]:
         (
             f"    {row.kind}  {short(row.cause.replace(':', ' ', 1))}",
             format.duration(row.mean_ns),
-            cell(together.trust.of(f"cause:{row.kind} {row.cause}", "mean"), row.mean_ns),
+            of_cause(together.trust, row.kind, row.cause, row.mean_ns)
+            if together.trust.intervals
+            else "",
             format.percent(row.share),
             "█" * round(row.share * terminal.BAR) or "▏",
         )
@@ -158,9 +158,7 @@ def _resources(found: Replicated) -> list[str]:
     head = ["RESOURCES", "size", "busy", "queue max", "wait mean", "wait p95", "wait max"]
     rows = []
     for row in together.resources:
-        scope = f"resource:{row.label}"
         times = (row.wait_mean_ns, row.wait_p95_ns, row.wait_max_ns)
-        busy, queue = trust.of(scope, "busy"), trust.of(scope, "queue_max")
         rows.append(
             [
                 short(row.label),
@@ -171,24 +169,8 @@ def _resources(found: Replicated) -> list[str]:
             ]
         )
         if trust.intervals:
-            rows.append(
-                [
-                    LABEL,
-                    "",
-                    _plain(busy, row.busy, lambda half: format.percent(half)),
-                    _plain(queue, float(row.queue_max), lambda half: f"{half:.2g}"),
-                    *(
-                        cell(trust.of(scope, f"wait_{what}_ns"), time)
-                        for what, time in zip(("mean", "p95", "max"), times, strict=True)
-                    ),
-                ]
-            )
+            rows.append(of_resource(trust, row.label, row.busy, row.queue_max, times))
     return table(head, rows) if rows else []
-
-
-def _plain(interval: Interval | None, value: float | None, words: Callable[[float], str]) -> str:
-    half = interval.half(value) if interval and value is not None else 0.0
-    return f"±{words(half)}" if half else ""
 
 
 def _agreeing(found: Replicated) -> int:
@@ -234,15 +216,10 @@ def _causes_json(run: Measured, *, spread: bool = True) -> list[dict[str, Any]]:
 
 
 def _resource_json(row: Any, trust: Trust) -> dict[str, Any]:
-    scope = f"resource:{row.label}"
     waits = {f"wait_{what}": getattr(row, f"wait_{what}_ns") for what in ("mean", "p95", "max")}
     return {
         "busy": row.busy,
         "queue_max": plain(row.queue_max),
         **{f"{name}_s": None if ns is None else ns / SECOND_NS for name, ns in waits.items()},
-        "intervals": {
-            "busy": machine.interval(trust.of(scope, "busy"), 1),
-            "queue_max": machine.interval(trust.of(scope, "queue_max"), 1),
-            **{f"{name}_s": machine.interval(trust.of(scope, f"{name}_ns")) for name in waits},
-        },
+        "intervals": machine.of_resource(trust, row.label),
     }

@@ -10,7 +10,7 @@ from typing import Any
 from simulator.analysis.limits import processes
 from simulator.analysis.verdicts import ThresholdResult
 from simulator.experiments.constraints import Constraint, connections
-from simulator.experiments.measures import Measured
+from simulator.experiments.measures import Measured, engines
 from simulator.experiments.size import Found, Trial
 from simulator.experiments.size_question import Question
 from simulator.plan import NO_DATABASE, UNLIMITED, Plan
@@ -79,7 +79,12 @@ def as_dict(found: Found, *, version: str, seed: int) -> dict[str, Any]:
         "code": dict(found.code),
         "connections": _connections(found),
         "trials": [_trial(asked, trial) for trial in found.trials],
-        "meta": {"name": found.scenario.name, "seed": seed, "version": version, "engine": "simpy"},
+        "meta": {
+            "name": found.scenario.name,
+            "seed": seed,
+            "version": version,
+            "engine": engines(t.measured.engine for t in found.trials if t.measured),
+        },
     }
 
 

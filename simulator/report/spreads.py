@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 
 from simulator.analysis.confidence import Interval
@@ -40,6 +41,46 @@ def cell(interval: Interval | None, value: Fraction | int | None, *, is_rate: bo
     if not half or half == float("inf"):
         return ""  # the same in all runs, or too few to bound it
     return f"±{format.rate(Fraction(half))}" if is_rate else format.spread(half)
+
+
+def of_cause(trust: Trust, kind: str, cause: str, mean_ns: int) -> str:
+    """Half of the interval of the mean of a cause; – where the samples are too few for one."""
+    return _known(trust.of(f"cause:{kind} {cause}", "mean"), mean_ns, format.spread)
+
+
+def of_resource(
+    trust: Trust,
+    label: str,
+    busy: float | None,
+    queue_max: int | Fraction,
+    waits_ns: Sequence[int | None],
+) -> list[str]:
+    """The cells below a row of RESOURCES: of busy, queue max and the waits' mean, p95 and max.
+
+    – where the samples are too few; nothing below a maximum of one run, which has no interval.
+    """
+    scope = f"resource:{label}"
+    mean, p95, longest = waits_ns
+    queue = trust.of(scope, "queue_max")
+    return [
+        LABEL,
+        "",
+        _known(trust.of(scope, "busy"), busy, lambda half: f"±{format.percent(half)}"),
+        _known(queue, float(queue_max), lambda half: f"±{half:.2g}") if queue else "",
+        _known(trust.of(scope, "wait_mean_ns"), mean, format.spread),
+        _known(trust.of(scope, "wait_p95_ns"), p95, format.spread),
+        cell(trust.of(scope, "wait_max_ns"), longest),
+    ]
+
+
+def _known(interval: Interval | None, value: float | None, words: Callable[[float], str]) -> str:
+    """Half of an interval; – where there is none, nothing where it is always the same."""
+    if value is None:
+        return ""
+    if interval is None or math.isinf(interval.high):
+        return format.NONE
+    half = interval.half(value)
+    return words(half) if half else ""
 
 
 def certain(trust: Trust) -> str:

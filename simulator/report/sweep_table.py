@@ -13,7 +13,7 @@ from typing import Any
 
 from simulator.analysis.verdicts import ThresholdResult
 from simulator.experiments.finding import default_metric, finding, knee
-from simulator.experiments.measures import Measured, Metric, plain
+from simulator.experiments.measures import Measured, Metric, engines, plain
 from simulator.experiments.sweep import Result, Row
 from simulator.record import dataclass
 from simulator.report import format, machine, spreads
@@ -92,7 +92,7 @@ def as_csv(result: Result) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     keys = [axis.key for axis in result.sweep.axes]
-    head = [*keys, "error", *_CSV_NUMBERS, *_CSV_INTERVALS, "bottleneck", "thresholds_ok"]
+    head = [*keys, "error", *_CSV_NUMBERS, *_CSV_INTERVALS, "bottleneck", "thresholds_ok", "engine"]
     writer.writerow(head)
     for row in result.rows:
         writer.writerow([*row.values, row.error or "", *_csv_cells(row.measured)])
@@ -114,7 +114,12 @@ def as_dict(result: Result, *, version: str, metric: Metric | None = None) -> di
         "points": [_point(result, row) for row in result.rows],
         "finding": finding(result, metric or default_metric(result)),
         "knee": _knee(result, metric or default_metric(result)),
-        "meta": {"name": result.name, "seed": result.seed, "version": version, "engine": "simpy"},
+        "meta": {
+            "name": result.name,
+            "seed": result.seed,
+            "version": version,
+            "engine": engines(row.measured.engine for row in result.rows if row.measured),
+        },
     }
 
 
@@ -220,7 +225,7 @@ def _short(text: str, most: int = _CELL_MAX) -> str:
 
 def _csv_cells(found: Measured | None) -> list[str]:
     if found is None:
-        return [""] * (len(_CSV_NUMBERS) + len(_CSV_INTERVALS) + 2)
+        return [""] * (len(_CSV_NUMBERS) + len(_CSV_INTERVALS) + 3)
     total = found.total
     times = (total.mean_ns, *total.percentiles_ns, total.max_ns)
     return [
@@ -232,6 +237,7 @@ def _csv_cells(found: Measured | None) -> list[str]:
         *(end for what in ("mean", "p95") for end in _csv_interval(found, what)),
         found.limited_by,
         str(all(r.ok for r in found.thresholds)).lower() if found.thresholds else "",
+        found.engine,
     ]
 
 
@@ -264,4 +270,5 @@ def _point(result: Result, row: Row) -> dict[str, Any]:
         "bottleneck": {"resource": found.limited_by, "sentence": found.sentence},
         "thresholds": [machine.threshold(result) for result in found.thresholds],
         "ended": found.ended,
+        "engine": found.engine,
     }

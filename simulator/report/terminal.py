@@ -19,7 +19,7 @@ from simulator.analysis.verdicts import ThresholdResult
 from simulator.analysis.warmup import ALL_COUNT, Warmup
 from simulator.plan import NEVER, UNLIMITED, Load, LoadKind, Overheads, Plan, ServerKind
 from simulator.report import format
-from simulator.report.spreads import certain, notes, spreads
+from simulator.report.spreads import certain, notes, of_cause, of_resource, spreads
 from simulator.thresholds import DURATIONS
 
 BAR = 20
@@ -83,8 +83,8 @@ def render(
         [*_requests(summary, trust), *notes(trust, warmup)],
         _first_byte(summary),
         _failures(summary),
-        _breakdown(summary),
-        _resources(summary),
+        _breakdown(summary, trust),
+        _resources(summary, trust),
         bottleneck(limited, command),
         thresholds(threshold_results, _flying_note(summary)),
         findings(found),
@@ -224,39 +224,47 @@ def _failures(summary: Summary) -> list[str]:
     return table(["FAILURES", "count", "share"], rows)
 
 
-def _breakdown(summary: Summary) -> list[str]:
+def _breakdown(summary: Summary, trust: Trust) -> list[str]:
     if not summary.breakdown:
         return []
+    known = bool(trust.intervals)
     rows = [
         (
             f"    {row.kind}  {short(row.cause.replace(':', ' ', 1))}",
             format.duration(row.mean_ns),
+            of_cause(trust, row.kind, row.cause, row.mean_ns) if known else "",
             format.percent(row.share),
             "█" * round(row.share * BAR) or "▏",
         )
         for row in summary.breakdown
     ]
-    width = max(len(row[0]) for row in rows)
-    lines = [f"{a:<{width}}  {mean:>8}  {share:>5}  {bar}" for a, mean, share, bar in rows]
+    width, spread = (max(len(row[i]) for row in rows) for i in (0, 2))
+    lines = [
+        f"{name:<{width}}  {mean:>8}  {f'{half:>{spread}}  ' if known else ''}{share:>5}  {bar}"
+        for name, mean, half, share, bar in rows
+    ]
     of_all = ", failed ones included" if summary.total.errors else ""
     return [f"  WHERE THE TIME GOES, mean per finished request{of_all}", *lines]
 
 
-def _resources(summary: Summary) -> list[str]:
+def _resources(summary: Summary, trust: Trust) -> list[str]:
     if not summary.resources:
         return ["  RESOURCES", *_memory(summary)] if summary.memory else []
     head = ["RESOURCES", "size", "busy", "queue max", "wait mean", "wait p95", "wait max"]
     rows = []
     for row in summary.resources:
+        waits = (row.wait_mean_ns, row.wait_p95_ns, row.wait_max_ns)
         rows.append(
             [
                 short(row.label),
                 size_words(row),
                 format.percent(row.busy),
                 _queue(row.queue_max, row.processes),
-                *(format.duration(t) for t in (row.wait_mean_ns, row.wait_p95_ns, row.wait_max_ns)),
+                *(format.duration(ns) for ns in waits),
             ]
         )
+        if trust.intervals:
+            rows.append(of_resource(trust, row.label, row.busy, row.queue_max, waits))
     return [*table(head, rows), *_waits_note(summary), *_memory(summary)]
 
 

@@ -209,7 +209,7 @@ def not_stable(scenario: Scenario) -> str | None:
     )
     if use is None or bounded:
         return None
-    return f"{use.resource} is asked for {use.utilisation:.3g} of its capacity"
+    return f"the load offered to {use.resource} is {use.utilisation:.3g} × its capacity"
 
 
 def _overload(scenario: Scenario) -> Iterator[Finding]:
@@ -238,6 +238,8 @@ def _consequence(scenario: Scenario, use: Use) -> str:
     for service in scenario.plan.services:
         if use.resource == f"rate limit {service.label}" and not service.limits[0].waits:
             return "what comes above it is rejected at once"
+    if scenario.plan.server.limit_concurrency < UNLIMITED:
+        return "what limit_concurrency does not let in is answered with 503"
     lasts = [
         min(float(load.until_ns), 1e9 * load.count * load.rate[1] / load.rate[0])
         for load in scenario.plan.loads

@@ -35,6 +35,12 @@ routes:
 
 
 @pytest.fixture(autouse=True)
+def as_if_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Folded runs are long ones, whose resources have no intervals: these here are as if."""
+    monkeypatch.setattr("simulator.analysis.inside.VISITS_UP_TO", -1)
+
+
+@pytest.fixture(autouse=True)
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recorder, "CHUNK", 16)
 

@@ -204,3 +204,30 @@ routes: {a: {handler: def, steps: [{block: 40s}]}}
     expected = "2 requests lost: gunicorn killed the worker, busy for longer than 30s"
     assert codes(run(text), "SIM124") == [expected]
     assert codes(run(text, "server.timeout=60s"), "SIM124") == []
+
+
+SHEDDING = """\
+load: {rate: RATE/s, arrivals: poisson, for: 10s}
+server: {preset: fastapi, limit_concurrency: LIMIT}
+pools: {db: {size: 10}}
+routes:
+  read: {handler: async def, steps: [{query: db, time: 100ms}]}
+"""
+
+
+def test_a_limit_that_turns_requests_away_is_said_first() -> None:
+    # 120/s on a pool that does 100/s: the limit sheds, the pool sets the pace of the rest.
+    text = SHEDDING.replace("RATE", "120").replace("LIMIT", "20")
+    found = simulate(loads(text)).bottleneck
+    assert found.resource == "pool db"
+    assert found.sentence.startswith("limit_concurrency of 20 turns away ")
+    assert "with a 503; those let in, pool db: " in found.sentence
+    # 80/s, of which it lets in 8 at once though the pool has 10: nothing else is short.
+    text = SHEDDING.replace("RATE", "80").replace("LIMIT", "8")
+    found = simulate(loads(text)).bottleneck
+    assert (found.resource, found.size) == ("limit concurrency", 8)
+    assert found.sentence.endswith("with a 503; those let in are short of nothing.")
+    assert found.override == "server.limit_concurrency=16"
+    # With room enough it turns nobody away and is not mentioned.
+    text = SHEDDING.replace("RATE", "50").replace("LIMIT", "100")
+    assert "limit" not in simulate(loads(text)).bottleneck.sentence

@@ -54,7 +54,7 @@ def run(text: str, *overrides: str) -> Answer:
         (
             ["load.rate=110/s"],
             "none",
-            "not stable: pool db is asked for 1.1 of its capacity",
+            "not stable: the load offered to pool db is 1.1 × its capacity",
         ),
     ],
 )

@@ -12,6 +12,7 @@ from simulator.analysis.bands import bands, slowest
 from simulator.analysis.known import Known, known
 from simulator.answer import simulate
 from simulator.experiments.explain import Explanation, explain
+from simulator.experiments.measures import measured
 from simulator.scenario import loads
 from tests.conftest import Sim
 
@@ -197,6 +198,7 @@ def test_the_command(sim: Sim, tmp_path: Path) -> None:
 
 def test_ctrl_c_keeps_what_was_found(monkeypatch: pytest.MonkeyPatch) -> None:
     from simulator.experiments import explain as module
+    from simulator.experiments import variants
 
     calls = 0
 
@@ -208,5 +210,58 @@ def test_ctrl_c_keeps_what_was_found(monkeypatch: pytest.MonkeyPatch) -> None:
         return simulate(*arguments, **options)
 
     monkeypatch.setattr(module, "simulate", run)
+    monkeypatch.setattr(variants, "simulate", run)
     found = explained(BURST + TWENTY[1][1])
     assert found.interrupted and len(found.chain) == 2 and found.bands
+
+
+RANDOM = """\
+load: {rate: 80/s, arrivals: poisson, for: 5s}
+pools: {db: {size: 1}}
+routes:
+  a: {handler: async def, steps: [{query: db, time: {exp: 10ms}}]}
+"""
+
+
+def test_sensitivities_have_intervals_where_chance_has_a_part() -> None:
+    found = explained(RANDOM)
+    assert {change.measured.trust.replications for change in found.changes} == {5}
+    times = next(c for c in found.changes if c.override.startswith("routes.a.steps"))
+    assert times.mean.interval is not None and times.mean.share is not None
+    assert times.mean.interval.low < times.mean.share < times.mean.interval.high < 0
+    # The same by hand: replication r of both has the same draws.
+    from simulator.experiments.paired import Side, change, sample_of
+
+    def side(*overrides: str) -> Side:
+        runs = [simulate(loads(RANDOM, overrides), replication=r) for r in range(5)]
+        samples = tuple(sample_of(measured(run)) for run in runs)
+        return Side("", "", "", 0, samples, False, "")
+
+    by_hand = change(side(), side(times.override), "", "mean")
+    assert by_hand is not None and by_hand.ratio is not None and by_hand.ratio_interval is not None
+    assert times.mean.share == by_hand.ratio - 1
+    assert times.mean.interval.low == by_hand.ratio_interval.low - 1
+    # In pairs chance mostly cancels: means of as many runs lie further apart by themselves.
+    alone = side().interval("", "mean")
+    assert alone is not None
+    spread = alone.half(by_hand.before) / by_hand.before
+    assert times.mean.interval.half(times.mean.share) < spread / 2
+
+
+def test_without_chance_there_is_nothing_to_be_unsure_of() -> None:
+    found = explained(BURST + POOL + route(QUERY))
+    assert all(c.mean.interval is None and c.p95.interval is None for c in found.changes)
+    assert {change.measured.trust.replications for change in found.changes} == {1}
+
+
+def test_what_would_take_long_is_judged_by_the_batches_of_one_run(
+    monkeypatch: pytest.MonkeyPatch, sim: Sim, tmp_path: Path
+) -> None:
+    from simulator.experiments import sensitivity
+
+    path = tmp_path / "random.yaml"
+    path.write_text(RANDOM.replace("80/s", "60/s").replace("5s", "20s"))
+    assert "5 replications of each in pairs" in sim("explain", str(path)).out
+    monkeypatch.setattr(sensitivity, "EVENTS_MAX", 0)
+    page = sim("explain", str(path)).out
+    assert "by the requests of one run in pairs, in batches" in page and "replications" not in page

@@ -259,9 +259,9 @@ def test_the_csv(burst: Path) -> None:
         "pools.db.size,error,requests,ok,errors,in_flight,last_s,throughput_per_s,"
         "latency_mean_s,latency_p50_s,latency_p90_s,latency_p95_s,latency_p99_s,latency_max_s,"
         "replications,latency_mean_low_s,latency_mean_high_s,latency_p95_low_s,latency_p95_high_s,"
-        "bottleneck,thresholds_ok",
-        '0,"pools.db: no connection at all, expected size + overflow of 1 or more"' + "," * 19,
-        "2,,20,20,0,0,10,2.0,5.5,5,9,10,10,10,1,,,,,pool db,",
+        "bottleneck,thresholds_ok,engine",
+        '0,"pools.db: no connection at all, expected size + overflow of 1 or more"' + "," * 20,
+        "2,,20,20,0,0,10,2.0,5.5,5,9,10,10,10,1,,,,,pool db,,simpy",
     ]
 
 

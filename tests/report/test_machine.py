@@ -70,6 +70,7 @@ def test_the_whole_document() -> None:
                 "p95_s": 10.0,
                 "share": 0.5,
                 "ok_mean_s": 5.0,
+                "mean_s_interval": None,
             },
             {
                 "kind": "hold",
@@ -78,6 +79,7 @@ def test_the_whole_document() -> None:
                 "p95_s": 5.0,
                 "share": 0.5,
                 "ok_mean_s": 5.0,
+                "mean_s_interval": None,
             },
         ],
         "resources": {
@@ -92,6 +94,9 @@ def test_the_whole_document() -> None:
                 "wait_p95_s": 10.0,
                 "wait_max_s": 10.0,
                 "endless": 0,
+                "intervals": dict.fromkeys(
+                    ("busy", "queue_max", "wait_mean_s", "wait_p95_s", "wait_max_s")
+                ),
             }
         },
         "bottleneck": {
