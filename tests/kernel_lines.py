@@ -21,7 +21,15 @@ from simulator.workload import Workload
 from tests import swarm
 
 HOST = {"engine.py", "store.py", "source.py", "lower.py", "lower_outside.py", "program.py"}
-HOST |= {"records.py", "facts.py", "stuck.py", "failures.py", "jit.py"}
+HOST |= {
+    "records.py",
+    "facts.py",
+    "stuck.py",
+    "failures.py",
+    "interrupts.py",
+    "jit.py",
+    "tables.py",
+}
 
 
 def lines_of(code: CodeType) -> Iterator[int]:

@@ -262,9 +262,10 @@ def test_a_seed_that_no_scenario_could_have_is_refused(sim: Sim, burst: Path) ->
     assert sim("run", str(burst), "--seed", str(2**31 - 1)).code == 0
 
 
+@pytest.mark.parametrize("engine", ["simpy", "compiled"])
 @pytest.mark.parametrize("extra", ["", "server: {limit_concurrency: 1}"])
 def test_users_whose_answers_take_no_time_would_never_end(
-    sim: Sim, tmp_path: Path, extra: str
+    sim: Sim, tmp_path: Path, extra: str, engine: str
 ) -> None:
     path = tmp_path / "endless.yaml"
     steps = "{await: 1s}" if extra else "{await: 0s}"
@@ -272,10 +273,10 @@ def test_users_whose_answers_take_no_time_would_never_end(
         f"load: {{users: 3, for: 10s}}\n{extra}\n"
         f"routes: {{a: {{handler: async def, steps: [{steps}]}}}}\n"
     )
-    result = sim("run", str(path))
+    result = sim("run", str(path), "--engine", engine)
     assert (result.code, result.out) == (3, "")
     assert "a user asks more than 1000 times at 0 ns (ASKED_PER_INSTANT_MAX)" in result.err
-    ends = sim("run", str(path), "load={users: 3, requests: 5000}", "--json")
+    ends = sim("run", str(path), "load={users: 3, requests: 5000}", "--json", "--engine", engine)
     assert (ends.code, json.loads(ends.out)["metrics"]["requests"]) == (0, 5000)
 
 

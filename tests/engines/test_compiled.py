@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from simulator.analysis.folding import VisitFolding
 from simulator.engine import EVENTS_WHEN_KEPT, Engine, chosen, events_of, run
 from simulator.engines import reference
 from simulator.engines.compiled import (
@@ -252,3 +254,26 @@ def test_compiled_kernels_agree() -> None:
     environment = os.environ | {"NUMBA_DISABLE_JIT": "0"}
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment)
     assert done.stdout == "seeds 0 to 59: {'agree': 60}\n", done.stderr
+
+
+@pytest.mark.parametrize("folded", [False, True], ids=["kept", "folded"])
+def test_ctrl_c_between_two_steps_leaves_all_whole(
+    monkeypatch: pytest.MonkeyPatch, folded: bool
+) -> None:
+    monkeypatch.setattr(engine, "BUDGET", 500)
+    case = loads(mm1(1000)).plan
+    before = signal.getsignal(signal.SIGINT)
+    trace = engine.run(
+        case,
+        Workload(case),
+        progress=lambda arrived: signal.raise_signal(signal.SIGINT),
+        folding=VisitFolding(case, at_once=20) if folded else None,
+    )
+    assert signal.getsignal(signal.SIGINT) is before
+    assert trace.ended == "interrupted" and 100 < len(trace) < 1000
+    assert len(trace.finish_ns) == len(trace.spent_ns) == len(trace)
+    whole = reference.run(case, Workload(case))
+    done = trace.finish_ns >= 0
+    assert (trace.finish_ns[done] == whole.finish_ns[: len(trace)][done]).all()
+    visits = sum(used.visits for used in trace.used.values()) if folded else len(trace.visits)
+    assert int(done.sum()) <= visits <= len(trace)

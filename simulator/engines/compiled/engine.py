@@ -12,6 +12,7 @@ from simulator.engines.compiled import connection_pool as pools
 from simulator.engines.compiled import kernel, memory, recorder, task
 from simulator.engines.compiled.clock import EVENT
 from simulator.engines.compiled.failures import NotCompiled
+from simulator.engines.compiled.interrupts import Interrupts
 from simulator.engines.compiled.jit import PLAIN
 from simulator.engines.compiled.lower import Lowered, users
 from simulator.engines.compiled.memory import (
@@ -162,7 +163,8 @@ class _Run:
 
     def execute(self) -> Trace:
         try:
-            more = self._run()
+            with Interrupts() as interrupts:
+                more = self._run(interrupts)
             self.source.note_decisions()
         except KeyboardInterrupt:
             return self._trace("interrupted", int(self.store.words[memory.NOW]))
@@ -178,7 +180,7 @@ class _Run:
             return self._trace("drained", self.stop)
         return self._trace("deadlock", int(recorder.last_moment(words, True)))
 
-    def _run(self) -> bool:
+    def _run(self, interrupts: Interrupts) -> bool:
         """Run to the end; True if something is left that happens beyond it."""
         self._set(memory.BUDGET, BUDGET)
         while True:
@@ -201,6 +203,7 @@ class _Run:
                 self.progress(int(self.store.words[memory.ARRIVED]))
             if status & (FINISHED | BEYOND):
                 return bool(status & BEYOND)
+            interrupts.raise_if_any()
 
     def _gave_up(self, reason: int) -> None:
         words = self.store.words
