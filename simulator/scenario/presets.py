@@ -103,7 +103,7 @@ OVERHEADS = {
         "Overshoot of a timer on the loop (uvloop): of a sleep, of a batch window if taken.",
     ),
     "sleep": ("100us", "Overshoot of time.sleep."),
-    "client_call": ("2ms", "CPU of httpx for a call of a service, before its answer and after."),
+    "client_call": ("4.5ms", "CPU of httpx for a call of a service, before its answer and after."),
     "client_scan": (
         "400ns",
         "CPU of httpx for each connection times each call that waits for one, whenever a call "

@@ -7,8 +7,8 @@ what was compiled before, takes is told apart. ``tests.benchmarks.peers`` has ot
 Behind each ratio stands where the compiled engine's time goes: the kernels, and the host beside
 them, which draws, lays out and takes away the trace (some 300 bytes a request; touching fresh
 memory is much of that). The kernels are some 140 small functions that call one another: LLVM
-inlines few of them. Inlining those on the way of every event by force was tried: after 75 s of
-CPU it was still compiling, against 45 s, so it was left.
+inlines few of them. Inlining those on the way of every event by force was tried: after 43 s of
+CPU it was still compiling, which takes as long in all without, so it was left.
 """
 
 from __future__ import annotations
