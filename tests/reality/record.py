@@ -19,7 +19,7 @@ MEASURED = Path(__file__).parent / "measured.json"
 CHECKED = Path(__file__).parent / "checked.json"
 OVERHEADS = Path(__file__).parent / "overheads.yaml"
 OVERHEADS_SYNC = Path(__file__).parent / "overheads-sync.yaml"
-"""Of the machine that measured, from the probes of `sim calibrate`: uvicorn, gunicorn sync."""
+"""Of the machine that measured: uvicorn, gunicorn sync. The files say where each value is from."""
 TABLE = Path(__file__).parent / "table.md"
 
 Record = dict[str, Any]
