@@ -108,13 +108,14 @@ class Connection:
         self._registered = events
 
     def _send(self, payload: bytes) -> None:
+        # Before the call: on loopback it wakes the server, who may run before it returns.
+        self.sent_ns = now_ns()
         try:
             # A request is smaller than any socket's buffer: it goes out whole.
             sent = self.sock.send(payload)
         except OSError as error:
             self._lose(error.errno or 0)
             return
-        self.sent_ns = now_ns()
         if sent < len(payload):
             self._lose(errno.ENOBUFS)
 

@@ -54,7 +54,7 @@ class Live:
 
     trace: Trace
     origin_ns: int
-    sent_ns: IntArray  # when the request of the last attempt was handed to the kernel; or NOT_SAID
+    sent_ns: IntArray  # just before the last attempt was handed to the kernel; or NOT_SAID
     lag_ns: IntArray  # of every attempt: begun less intended
     excess_ns: IntArray  # of every attempt: its lag beyond those before it at the same instant
     times: Mapping[str, IntArray]  # what the server told: instants from origin_ns; cpu, pid plain
