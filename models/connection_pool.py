@@ -4,14 +4,25 @@ Imitates, by its parameters:
 
 - asyncpg 0.32 ``create_pool(min_size, max_size)``: ``size``, ``min``, no timeout, the
   connection used last first (LIFO), waiters FIFO;
-- SQLAlchemy 2.1 ``QueuePool(pool_size, max_overflow, pool_timeout)``: ``size``,
-  ``overflow``, nothing opened beforehand, idle connections FIFO, an overflow connection
-  closed on return unless someone waits or fewer than ``size`` are idle;
+- SQLAlchemy 2.1 ``QueuePool(pool_size, max_overflow, pool_timeout)`` and
+  ``AsyncAdaptedQueuePool``: ``size``, ``overflow``, nothing opened beforehand, idle
+  connections FIFO;
 - psycopg_pool 3.3 ``ConnectionPool(min_size, max_size, timeout)``.
 
-A connection given back is handed straight to the longest waiter. A slot whose
+A connection given back is handed straight to the longest waiter.
+
+SQLAlchemy's overflow (``QueuePool._do_return_conn``, ``_do_get``): a connection goes into a
+queue of ``size`` places and stays there until a waiter who was woken runs and takes it. While
+the queue is full, one that comes back is closed, also where others wait, and nobody is told
+that there is room: those who ask from then on connect, and so does a waiter whose timeout
+passes. Connections that come back one by one are handed over; of those that come back
+together, in one turn of a busy event loop, ``size`` are kept.
+
+A slot whose
 connection the database refuses raises to the one who asked and stays in the pool
-without a connection: the next one who asks tries in turn (asyncpg).
+without a connection: the next one who asks tries in turn (asyncpg). Without a ``size``
+(a connection for each, as many at a time as the overflow) a slot that closes goes to the
+longest waiter, who connects.
 
 Modelled: sizes, overflow, connecting on demand, refusal, timeout of the wait, FIFO
 hand-over. Not modelled: a slot that stays taken while it is being refused, and those
@@ -41,11 +52,13 @@ class Connection:
     slot: int
     backend: int = -1  # the database's number for it; -1 while it is not open
     fresh: bool = False  # opened for the one who holds it now
+    untaken: bool = False  # handed to a waiter who has not run since
 
 
 @dataclass(slots=True)
 class _Waiter:
     event: simpy.Event
+    later: bool
     gave_up: bool = False
 
 
@@ -89,6 +102,8 @@ class ConnectionPool:
         self._made = 0
         self._waiting: deque[_Waiter] = deque()
         self._waiters = 0
+        self._untaken = 0
+        self._tells = size == 0 or overflow == 0  # whether a waiter hears of a closed slot
 
     @property
     def size(self) -> int:
@@ -100,8 +115,8 @@ class ConnectionPool:
 
     @property
     def closes_on_return(self) -> bool:
-        """True if a connection given back now is surplus: nobody waits, enough are idle."""
-        return not self._waiters and len(self._idle) >= self._size
+        """True if a connection given back now is surplus: ``size`` are idle or not taken yet."""
+        return len(self._idle) + self._untaken >= self._size
 
     def open(self, count: int) -> list[Connection]:
         """The connections opened beforehand, idle now: ``min_size`` when a process starts.
@@ -121,30 +136,23 @@ class ConnectionPool:
         self._idle.extend(reversed(opened) if self._lifo else opened)
         return opened
 
-    def acquire(self, owner: Owner | None = None) -> simpy.Event:
+    def acquire(self, owner: Owner | None = None, *, later: bool = False) -> simpy.Event:
         """An event whose value is a ``Connection``, once there is one.
 
-        It fails with ``TooManyConnections`` if the database refuses a connection that is
+        ``later``: who waits runs some time after the event (its loop is busy, others have the
+        GIL) and says so with ``took``. It fails with ``TooManyConnections`` if the database refuses a connection that is
         opened for it, with ``PoolTimeout`` if the wait takes longer than the timeout.
         """
         if self._idle:
             connection = self._idle.pop() if self._lifo else self._idle.popleft()
             connection.fresh = False
             return granted(self._env, connection)
-        if self._spare or self._made < self._limit:
-            if self._spare:
-                connection = self._spare.pop()
-            else:
-                connection = Connection(self._made)
-                self._made += 1
+        if self._has_room:
             try:
-                self._connect(connection)
+                return granted(self._env, self._open_another())
             except TooManyConnections as error:
-                self._spare.append(connection)
                 return _failed(self._env, error)
-            connection.fresh = True
-            return granted(self._env, connection)
-        waiter = _Waiter(simpy.Event(self._env))
+        waiter = _Waiter(simpy.Event(self._env), later)
         self._waiting.append(waiter)
         self._waiters += 1
         if self._timeout is not None:
@@ -152,11 +160,16 @@ class ConnectionPool:
             timer.callbacks.append(lambda _: self._give_up(waiter))
         return waiter.event
 
+    def took(self, connection: Connection) -> None:
+        """Say that who waited for this connection runs again."""
+        self._untaken -= connection.untaken
+        connection.untaken = False
+
     def release(self, connection: Connection, *, close: bool = False) -> None:
         """Give a connection back, or close it (what ``closes_on_return`` asks for)."""
         if close:
             self._disconnect(connection)
-        while self._waiting:
+        while self._waiting and (self._tells or not close):
             waiter = self._waiting.popleft()
             if waiter.gave_up:
                 continue
@@ -164,15 +177,42 @@ class ConnectionPool:
             connection.fresh = connection.backend < 0
             if connection.fresh:
                 self._connect(connection)  # never refused: its own place has just come free
+            connection.untaken = waiter.later
+            self._untaken += waiter.later
             grant(waiter.event, connection)
             return
         (self._idle if connection.backend >= 0 else self._spare).append(connection)
 
     def _give_up(self, waiter: _Waiter) -> None:
-        if not waiter.event.triggered:
-            waiter.gave_up = True
-            self._waiters -= 1
+        if waiter.event.triggered:
+            return
+        waiter.gave_up = True
+        self._waiters -= 1
+        if not self._has_room:
             refuse(waiter.event, PoolTimeout(f"no connection within {self._timeout}"))
+            return
+        try:
+            grant(waiter.event, self._open_another())
+        except TooManyConnections as error:
+            refuse(waiter.event, error)
+
+    @property
+    def _has_room(self) -> bool:
+        return bool(self._spare) or self._made < self._limit
+
+    def _open_another(self) -> Connection:
+        if self._spare:
+            connection = self._spare.pop()
+        else:
+            connection = Connection(self._made)
+            self._made += 1
+        try:
+            self._connect(connection)
+        except TooManyConnections:
+            self._spare.append(connection)
+            raise
+        connection.fresh = True
+        return connection
 
     def _connect(self, connection: Connection) -> None:
         # Without a database every connection is had; its number is that of the slot.

@@ -154,6 +154,8 @@ def no_slot_idle_while_someone_waits(plan: Plan, trace: Trace) -> None:
             continue  # the loop itself may wait for the GIL
         if spec.kind in ("rate limit", "accelerator"):
             continue  # a limit has no slots; a place stays empty while a batch waits or runs
+        if spec.cause in _surplus_is_closed(plan):
+            continue  # nobody who waits is told of the place of a connection that was closed
         waits = [
             (queued, granted if granted != NOT_GRANTED else released)
             for queued, granted, released, *_ in rows
@@ -185,6 +187,8 @@ def first_come_first_served(plan: Plan, trace: Trace) -> None:
             continue
         if station in _unordered_locks(plan):
             continue
+        if trace.stations[station].cause in _surplus_is_closed(plan):
+            continue  # who comes when one was closed connects at once
         if urgent and trace.stations[station].kind in ("service", "accelerator"):
             continue  # routes differ in priority
         granted = sorted((queued, at) for queued, at, *_ in rows if at != NOT_GRANTED)
@@ -194,6 +198,12 @@ def first_come_first_served(plan: Plan, trace: Trace) -> None:
                 latest_before, queued_last = latest, queued
             assert at >= latest_before, f"{trace.stations[station]}: overtaken at {at}"
             latest = max(latest, at)
+
+
+def _surplus_is_closed(plan: Plan) -> set[int]:
+    """Causes of the waits for pools that keep some of their connections."""
+    pools = enumerate(plan.pools)
+    return {contract.wait_for_pool(i) for i, pool in pools if pool.size and pool.overflow}
 
 
 def waits_are_booked_to_their_station(plan: Plan, trace: Trace) -> None:

@@ -163,7 +163,7 @@ class Transactions:
     def _connection(self, task: Task, step: With, visit: Visit) -> Steps:
         model = self.processes[task.process].pools[step.pool]
         cause = contract.wait_for_pool(step.pool)
-        event = model.acquire(task)
+        event = model.acquire(task, later=True)
         connection: Connection
         try:
             connection = yield from self.runner.acquire(
@@ -176,6 +176,7 @@ class Transactions:
             yield from self._fork(task, step)
             database = self.plan.pools[step.pool].database
             raise Failed(contract.connection_refused(self.plan, database)) from error
+        model.took(connection)
         if connection.fresh:
             self.runner.wiring.opened(task.request, self.plan.pools[step.pool], connection)
         return connection

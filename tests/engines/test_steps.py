@@ -8,10 +8,10 @@ import pytest
 
 from simulator.engines import contract
 from simulator.engines.reference import run
-from simulator.plan import Accept, LoadKind, ServerKind
+from simulator.plan import NEVER, Accept, LoadKind, Plan, ServerKind
 from simulator.workload import Workload
 from tests import invariants
-from tests.engines.reading import finished, ledger, traced
+from tests.engines.reading import finished, ledger, outcomes, traced
 from tests.plans import MILLISECOND, Steps, burst, database, load, plan, pool
 
 MS = MILLISECOND
@@ -274,6 +274,42 @@ def test_overheads_are_held_where_they_are_paid() -> None:
     steps = Steps(on_loop=False)
     case = plan(steps, steps.block(MS), load=burst(1), kind=ServerKind.SYNC, worker_ns=2 * MS)
     assert ledger(traced(case, [0]), 0) == {"hold framework": 2, "hold block": 1}
+
+
+def overflowing(timeout_ns: int = NEVER) -> Plan:
+    """Six queries of 10 ms on 1 + 2 connections; each keeps the loop busy for 1 ms behind it."""
+    steps = Steps()
+    return plan(
+        steps,
+        steps.query(0, 10 * MS),
+        load=burst(6),
+        pools=(pool(1, overflow=2, min=0, acquire_timeout_ns=timeout_ns),),
+        loop_after_ns=1 * MS,
+        connect_ns=2 * MS,
+    )
+
+
+def test_an_overflow_connection_is_closed_while_a_woken_waiter_has_not_run() -> None:
+    """SQLAlchemy's queue of 1 place: the connection that 4 has not taken yet fills it.
+
+    0 gives back at 12, 3 runs at 13. Then 1 gives back to 4, which runs at 15, when the loop
+    is done with 1 and 2: 2's connection is closed at 14. 5 waits for 3's, back at 23.
+    """
+    trace = traced(overflowing(), [0] * 6)
+    assert finished(trace) == [13, 14, 15, 24, 26, 35]
+
+
+def test_where_one_was_closed_a_waiter_connects_when_its_timeout_passes() -> None:
+    trace = traced(overflowing(timeout_ns=20 * MS), [0] * 6, {"t0": [10, 10, 10, 40, 10, 10]})
+    # 4's comes back at 25, too late: 5 connects at 20 and asks from 22 to 32.
+    assert finished(trace) == [13, 14, 15, 54, 26, 33]
+    assert outcomes(trace) == ["ok"] * 6
+
+
+def test_without_room_it_gives_up() -> None:
+    trace = traced(overflowing(timeout_ns=13 * MS), [0] * 6)
+    assert finished(trace)[5] == 16  # at 13, when 2 had not closed its own; the loop is busy
+    assert outcomes(trace) == ["ok"] * 5 + ["pool_timeout:db"]
 
 
 def test_a_burst_moves_breadth_first() -> None:

@@ -104,7 +104,7 @@ def test_lifo_takes_the_connection_used_last_fifo_the_one_idle_longest(env, log)
     ]
 
 
-def test_overflow_connections_are_closed_on_return_unless_someone_waits(env, log) -> None:
+def test_overflow_connections_are_closed_on_return_while_size_are_idle(env, log) -> None:
     pool = ConnectionPool(env, size=1, overflow=1)
     for name, arrive, serve in [("a", 0, 5), ("b", 0, 6), ("c", 1, 2), ("d", 20, 1), ("e", 20, 1)]:
         env.process(client(env, pool, name, arrive, serve, log))
@@ -116,6 +116,48 @@ def test_overflow_connections_are_closed_on_return_unless_someone_waits(env, log
         ("d", 1, "reused", 20),  # b's was kept: no connection was idle when it came back
         ("e", 0, "fresh", 20),  # c's was closed: one was idle already
     ]
+
+
+def busy_client(env, pool, name, serve, runs_after, log):
+    """One whose loop is busy for a while when it is woken."""
+    waited = pool.acquire(later=True)
+    connection = yield waited
+    if env.now:
+        yield env.timeout(runs_after)
+    pool.took(connection)
+    log.append((name, connection.slot, env.now))
+    yield env.timeout(serve)
+    pool.release(connection, close=pool.closes_on_return)
+
+
+def test_of_connections_that_come_back_together_size_are_kept_though_others_wait(env, log) -> None:
+    """SQLAlchemy: woken waiters have not emptied the queue yet, and the third is told nothing."""
+    pool = ConnectionPool(env, size=2, overflow=2)
+    for name in "abcdefg":
+        env.process(busy_client(env, pool, name, 5, 1, log))
+    env.run()
+    assert log == [
+        ("a", 0, 0),
+        ("b", 1, 0),
+        ("c", 2, 0),
+        ("d", 3, 0),
+        ("e", 0, 6),  # c's and d's were closed: g waits for e's
+        ("f", 1, 6),
+        ("g", 0, 12),
+    ]
+
+
+def test_a_waiter_connects_when_its_timeout_passes_and_there_is_room_by_then(env, log) -> None:
+    """SQLAlchemy: _do_get looks at the overflow again when its wait is over."""
+    pool = ConnectionPool(env, size=1, overflow=1, acquire_timeout=8)
+    for name, serve in [("a", 5), ("b", 5), ("c", 50), ("d", 5), ("e", 5)]:
+        env.process(busy_client(env, pool, name, serve, 1, log))
+    with pytest.raises(PoolTimeout, match="no connection within 8"):
+        env.run()
+    # b's was closed, since c had not taken a's: d connects, e gives up.
+    assert (log, env.now) == ([("a", 0, 0), ("b", 1, 0), ("c", 0, 6)], 8)
+    env.run()
+    assert log[3:] == [("d", 1, 9)]
 
 
 def test_a_wait_longer_than_the_timeout_fails_and_leaves_the_queue(env, log) -> None:

@@ -53,14 +53,15 @@ from simulator.engines.compiled.task import (
     POOL_MADE,
     POOL_FIRST,  # those who wait
     POOL_LAST,
-    POOL_WAITERS,
     ALL_CONNECTIONS,
     POOL_OUTCOME,  # of one whose wait took too long
+    POOL_UNTAKEN,  # connections whose waiters have not run since they were handed over
+    POOL_TELLS,  # whether who waits is told of a slot that has closed
     POOL_RECORD,
-) = range(18)
+) = range(19)
 
-(_CONNECTION_LINK, CONNECTION_SLOT, BACKEND, FRESH, OPENED_BY, OPENED_AT, NEXT_OF_POOL,
- CONNECTION_SIZE) = range(8)  # fmt: skip
+(_CONNECTION_LINK, CONNECTION_SLOT, BACKEND, FRESH, OPENED_BY, OPENED_AT, NEXT_OF_POOL, UNTAKEN,
+ CONNECTION_SIZE) = range(9)  # fmt: skip
 
 # A database begins like slots: so many connections, each a number.
 (_SIZE, _IDLE, _MADE, _FIRST, _LAST, _N, DATABASE_STATION, DATABASE_CORES, CORES_CAUSE,
@@ -94,6 +95,7 @@ def new_connection(m: Memory, pool: int) -> int:
     m[connection + CONNECTION_SLOT] = m[pool + POOL_MADE]
     m[connection + BACKEND] = NONE
     m[connection + FRESH] = 0
+    m[connection + UNTAKEN] = 0
     m[connection + OPENED_BY] = NOT_OPENED
     m[connection + NEXT_OF_POOL] = m[pool + ALL_CONNECTIONS]
     m[pool + ALL_CONNECTIONS] = connection
@@ -118,6 +120,28 @@ def put_idle(m: Memory, pool: int, connection: int) -> None:
 
 
 @kernel
+def _has_room(m: Memory, pool: int) -> bool:
+    return m[pool + SPARE] != 0 or m[pool + POOL_MADE] < m[pool + POOL_LIMIT]
+
+
+@kernel
+def _open_another(m: Memory, pool: int, task: int) -> None:
+    """Open a connection for a task, or note that the database has refused it."""
+    connection = m[pool + SPARE]
+    if connection != 0:
+        m[pool + SPARE] = m[connection]
+    else:
+        connection = new_connection(m, pool)
+    if connect(m, pool, connection):
+        m[connection + FRESH] = 1
+        m[task + VALUE] = connection
+    else:
+        m[connection] = m[pool + SPARE]
+        m[pool + SPARE] = connection
+        m[task + ERROR] = TOO_MANY_CONNECTIONS
+
+
+@kernel
 def acquire_connection(m: Memory, pool: int, task: int) -> bool:
     """Whether the task has a connection, or an error, now; otherwise it waits."""
     m[task + PENDING] = 0
@@ -129,19 +153,8 @@ def acquire_connection(m: Memory, pool: int, task: int) -> bool:
         m[connection + FRESH] = 0
         m[task + VALUE] = connection
         return True
-    if m[pool + SPARE] != 0 or m[pool + POOL_MADE] < m[pool + POOL_LIMIT]:
-        connection = m[pool + SPARE]
-        if connection != 0:
-            m[pool + SPARE] = m[connection]
-        else:
-            connection = new_connection(m, pool)
-        if connect(m, pool, connection):
-            m[connection + FRESH] = 1
-            m[task + VALUE] = connection
-        else:
-            m[connection] = m[pool + SPARE]
-            m[pool + SPARE] = connection
-            m[task + ERROR] = TOO_MANY_CONNECTIONS
+    if _has_room(m, pool):
+        _open_another(m, pool, task)
         return True
     m[task + PENDING] = 1
     last = m[pool + POOL_LAST]
@@ -152,7 +165,6 @@ def acquire_connection(m: Memory, pool: int, task: int) -> bool:
     else:
         m[pool + POOL_FIRST] = task
     m[pool + POOL_LAST] = task
-    m[pool + POOL_WAITERS] += 1
     m[task + WAIT_SERIAL] = serial(m)
     timeout = m[pool + ACQUIRE_TIMEOUT]
     if timeout != NEVER:
@@ -174,22 +186,33 @@ def _unqueue(m: Memory, pool: int, task: int) -> None:
         m[before] = after
     else:
         m[pool + POOL_FIRST] = after
-    m[pool + POOL_WAITERS] -= 1
     m[task + WAIT_SERIAL] = 0
 
 
 @kernel
 def pool_times_out(m: Memory, task: int) -> None:
     """The task has waited for as long as it may."""
-    _unqueue(m, m[task + VALUE], task)
-    m[task + ERROR] = POOL_TIMED_OUT
+    pool = m[task + VALUE]
+    _unqueue(m, pool, task)
+    m[task + ERROR] = NO_ERROR
+    if _has_room(m, pool):
+        _open_another(m, pool, task)
+    else:
+        m[task + ERROR] = POOL_TIMED_OUT
     soon(m, RESUME, task)
 
 
 @kernel
+def took_connection(m: Memory, pool: int, connection: int) -> None:
+    """Who waited for this connection runs again."""
+    m[pool + POOL_UNTAKEN] -= m[connection + UNTAKEN]
+    m[connection + UNTAKEN] = 0
+
+
+@kernel
 def closes_on_return(m: Memory, pool: int) -> bool:
-    """Whether a connection given back now is surplus: nobody waits, enough are idle."""
-    return m[pool + POOL_WAITERS] == 0 and m[pool + IDLE_N] >= m[pool + POOL_SIZE]
+    """Whether a connection given back now is surplus: enough are idle or not taken yet."""
+    return m[pool + IDLE_N] + m[pool + POOL_UNTAKEN] >= m[pool + POOL_SIZE]
 
 
 @kernel
@@ -200,8 +223,10 @@ def release_connection(m: Memory, pool: int, connection: int, close: bool) -> No
             push_number(m, m[pool + POOL_DATABASE] + IDLE, m[connection + BACKEND])
         m[connection + BACKEND] = NONE
     task = m[pool + POOL_FIRST]
-    if task != 0:
+    if task != 0 and (not close or m[pool + POOL_TELLS] != 0):
         _unqueue(m, pool, task)
+        m[connection + UNTAKEN] = 1
+        m[pool + POOL_UNTAKEN] += 1
         m[connection + FRESH] = m[connection + BACKEND] < 0
         if m[connection + FRESH] != 0:
             connect(m, pool, connection)

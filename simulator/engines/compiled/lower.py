@@ -183,6 +183,7 @@ class Lowered(LoweredOutside):
             pools.ACQUIRE_TIMEOUT: spec.acquire_timeout_ns,
             pools.POOL_DATABASE: self.databases[spec.database] if limited else 0,
             pools.LIFO: spec.lifo,
+            pools.POOL_TELLS: spec.size == 0 or spec.overflow == 0,
             pools.POOL_OUTCOME: contract.pool_timeout(index),
         }
         record = self.record(pools.POOL_RECORD, fields)

@@ -16,6 +16,7 @@ from simulator.engines.compiled.connection_pool import (
     closes_on_return,
     opened,
     release_connection,
+    took_connection,
 )
 from simulator.engines.compiled.draws import REDONE, draw, drawn
 from simulator.engines.compiled.faults import struck
@@ -154,6 +155,7 @@ def connected(m: Memory, task: int, index: int, refused: int, closes: int) -> in
         m[task + PC] = refused
         return JUMPED
     connection = m[task + VALUE]
+    took_connection(m, pool, connection)
     m[frame + FRAME_CONNECTION] = connection
     m[task + NS] = 0
     if m[connection + FRESH] != 0:
