@@ -140,8 +140,9 @@ class ConnectionPool:
         """An event whose value is a ``Connection``, once there is one.
 
         ``later``: who waits runs some time after the event (its loop is busy, others have the
-        GIL) and says so with ``took``. It fails with ``TooManyConnections`` if the database refuses a connection that is
-        opened for it, with ``PoolTimeout`` if the wait takes longer than the timeout.
+        GIL) and says so with ``took``. It fails with ``TooManyConnections`` if the database
+        refuses a connection that is opened for it, with ``PoolTimeout`` if the wait takes longer
+        than the timeout.
         """
         if self._idle:
             connection = self._idle.pop() if self._lifo else self._idle.popleft()
