@@ -152,10 +152,10 @@ def no_slot_idle_while_someone_waits(plan: Plan, trace: Trace) -> None:
         spec = trace.stations[station]
         if spec.kind == "event loop" and plan.server.gil:
             continue  # the loop itself may wait for the GIL
-        if spec.kind in ("rate limit", "accelerator"):
-            continue  # a limit has no slots; a place stays empty while a batch waits or runs
-        if spec.cause in _surplus_is_closed(plan):
-            continue  # nobody who waits is told of the place of a connection that was closed
+        if spec.kind in ("rate limit", "accelerator") or spec.cause in _surplus_is_closed(plan):
+            # A limit has no slots; a place stays empty while a batch waits or runs; nobody who
+            # waits is told of the place of a connection that was closed.
+            continue
         waits = [
             (queued, granted if granted != NOT_GRANTED else released)
             for queued, granted, released, *_ in rows
@@ -188,7 +188,7 @@ def first_come_first_served(plan: Plan, trace: Trace) -> None:
         if station in _unordered_locks(plan):
             continue
         if trace.stations[station].cause in _surplus_is_closed(plan):
-            continue  # who comes when one was closed connects at once
+            continue  # who comes then connects
         if urgent and trace.stations[station].kind in ("service", "accelerator"):
             continue  # routes differ in priority
         granted = sorted((queued, at) for queued, at, *_ in rows if at != NOT_GRANTED)
@@ -202,8 +202,7 @@ def first_come_first_served(plan: Plan, trace: Trace) -> None:
 
 def _surplus_is_closed(plan: Plan) -> set[int]:
     """Causes of the waits for pools that keep some of their connections."""
-    pools = enumerate(plan.pools)
-    return {contract.wait_for_pool(i) for i, pool in pools if pool.size and pool.overflow}
+    return {contract.wait_for_pool(i) for i, p in enumerate(plan.pools) if p.size and p.overflow}
 
 
 def waits_are_booked_to_their_station(plan: Plan, trace: Trace) -> None:
