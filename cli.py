@@ -96,34 +96,33 @@ def run(
     engine: EngineName = "auto",
 ) -> None:
     """Simulate: latency, where the time goes, resources, bottleneck, what to try next."""
-    if plot_format not in ("svg", "png", "pdf"):
-        console.usage(f"--plot-format {plot_format}: expected svg, png or pdf")
     files, overrides = console.files_and_overrides(arguments)
-    if (out or plot) and len({Path(file).stem for file in files}) < len(files):
-        console.usage("two files of one name would write to one folder, run them one by one")
-    for option, path in (("--trace", trace), ("--report", report)):
-        if path is not None and len(files) > 1:
-            console.usage(f"{option} writes one file, expected one scenario")
+    running.refuse(
+        files, plot_format, folders=(out, plot), single={"--trace": trace, "--report": report}
+    )
     wanted = 1 if number == "1" else running.replications(number)
     codes = []
     for file, scenario in zip(files, running.all_loaded(files, overrides), strict=True):
         chosen = engines.settled(engine, [scenario], wanted).value
         answer = running.simulated(scenario, seed, chosen, kept=any((out, plot, trace, report)))
-        several = running.replicated(
-            answer, overrides, seed=seed, number=wanted, jobs=jobs, engine=chosen
-        )
-        command = running.repeat("run", [file, *overrides], seed, number)
         folder = running.folder_of(out, file, files)
-        running.print_answer(
-            answer, several, command=command, seed=seed, as_json=as_json, out=folder
-        )
+        command = running.repeat("run", [file, *overrides], seed, number)
+        with running.keeping(wanted, folder, drawn=any((plot, report))) as keep:
+            how = {"seed": seed, "keep": keep}
+            several = running.replicated(
+                answer, overrides, number=wanted, jobs=jobs, engine=chosen, **how
+            )
+            running.print_answer(
+                answer, several, command=command, as_json=as_json, out=folder, **how
+            )
+            drawn = running.drawn(several, keep)
         pictures = running.folder_of(plot, file, files)
         if pictures is not None:
-            running.draw(answer, pictures, plot_format)
+            running.draw(answer, pictures, plot_format, drawn)
         if trace is not None:
-            running.write_trace(answer, trace)
+            running.write_trace(answer, trace, several)
         if report is not None:
-            running.write_report(answer, report, command=command, seed=seed)
+            running.write_report(answer, report, command=command, seed=seed, several=drawn)
         codes.append(running.exit_code(answer, several, thresholds=not no_thresholds))
         if codes[-1] == console.INTERRUPTED:
             break

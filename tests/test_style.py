@@ -97,6 +97,7 @@ PICTURES = (
     "simulator.report.overlay",
     "simulator.report.plots",
     "simulator.report.axes",
+    "simulator.report.bands",
     "simulator.report.staircase",
     "simulator.report.sweep_curve",
     "simulator.report.sweep_heat",

@@ -52,7 +52,7 @@ def show(text: str) -> None:
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[None]:
+def writing(path: Path, *, told: bool = True) -> Iterator[None]:
     """Around what writes to ``path``: says that it is written, or why it can't be."""
     try:
         yield
@@ -60,7 +60,8 @@ def writing(path: Path) -> Iterator[None]:
         # A disk that is full is known when the file is closed, which no longer has a name.
         tell(f"error: can't write {error.filename or path}: {error.strerror}")
         leave(ENVIRONMENT if error.errno == errno.ENOSPC else USAGE)
-    tell(f"written: {path}")
+    if told:
+        tell(f"written: {path}")
 
 
 def files_and_overrides(arguments: list[str]) -> tuple[list[str], list[str]]:

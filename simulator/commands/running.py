@@ -6,6 +6,8 @@ Everything heavy is imported where it is used: ``sim --help`` loads neither NumP
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +17,34 @@ if TYPE_CHECKING:
     from simulator.answer import Answer
     from simulator.experiments.replications import Replicated
     from simulator.report.html import Table
+    from simulator.report.kept import Kept
+    from simulator.report.several import Several
     from simulator.scenario import Scenario
+
+
+def refuse(
+    files: list[str],
+    plot_format: str,
+    *,
+    folders: tuple[Path | None, ...],
+    single: dict[str, Path | None],
+) -> None:
+    """Exit 2 where what is asked for could not be written.
+
+    Parameters
+    ----------
+    folders : tuple
+        Those that get a folder for each file.
+    single : dict
+        Options that write one file.
+    """
+    if plot_format not in ("svg", "png", "pdf"):
+        console.usage(f"--plot-format {plot_format}: expected svg, png or pdf")
+    if any(folders) and len({Path(file).stem for file in files}) < len(files):
+        console.usage("two files of one name would write to one folder, run them one by one")
+    for option, path in single.items():
+        if path is not None and len(files) > 1:
+            console.usage(f"{option} writes one file, expected one scenario")
 
 
 def loaded(file: str, overrides: list[str]) -> Scenario:
@@ -88,6 +117,7 @@ def replicated(
     number: int,
     jobs: int | None,
     engine: str,
+    keep: Kept | None = None,
 ) -> Replicated | None:
     """More runs of a scenario that was run once; None where one is enough.
 
@@ -103,12 +133,13 @@ def replicated(
 
     path = answer.scenario.path
     chosen = Engine(engine)
-    case = Case(path, read(path), tuple(overrides), seed, engine=chosen)
+    case = Case(path, read(path), tuple(overrides), seed, engine=chosen, keep=keep)
     expected = (number or LOOKS[0]) - 1
     try:
         with Local(jobs or available_cpus(), expected, ALONE_S[chosen]) as executor:
             progress = console.runs_progress("runs")
-            return replicate(answer, case, number, executor, progress=progress)
+            with console.writing(Path(keep.folder if keep else path), told=False):
+                return replicate(answer, case, number, executor, progress=progress)
     except LimitError as error:
         console.tell(f"{path}: error: {error}")
         console.leave(console.INVALID)
@@ -134,6 +165,7 @@ def print_answer(
     seed: int | None,
     as_json: bool,
     out: Path | None,
+    keep: Kept | None = None,
 ) -> None:
     """Print the page or the JSON of a run, or of several; write both and the tables to ``out``."""
     from simulator.report import replications, terminal
@@ -165,23 +197,76 @@ def print_answer(
         console.show(machine.dumps(document).decode())
     if out is not None:
         text = dumps(scenario.document | {"seed": used})
+        tables = _tables(answer, several, keep)
         with console.writing(out):
-            files.write(
-                out, scenario.plan, answer.trace, document=document, page=page, scenario_text=text
-            )
+            files.write(out, document=document, page=page, scenario_text=text, tables=tables)
 
 
-def draw(answer: Answer, folder: Path, plot_format: str) -> None:
-    """Write the pictures of a run into a folder."""
+def _tables(
+    answer: Answer, several: Replicated | None, keep: Kept | None
+) -> Callable[[Path], None]:
+    """What writes the tables: of all replications, one below the other, where there are several."""
+    from simulator.report import files
+
+    if keep is None or several is None or len(several.runs) == 1:
+        return lambda folder: files.write_tables(folder, answer.scenario.plan, answer.trace)
+    parts = [keep.tables(replication) for replication in range(len(several.runs))]
+    joined = dict(zip(files.TABLES, zip(*parts, strict=True), strict=True))
+    return lambda folder: files.join_tables(folder, joined)
+
+
+@contextmanager
+def keeping(number: int, out: Path | None, *, drawn: bool) -> Iterator[Kept | None]:
+    """Where what is shown of every replication goes until it is shown; None where nothing is.
+
+    Parameters
+    ----------
+    out : Path, optional
+        Where tables go that have the rows of all.
+    drawn : bool
+        Whether pictures are made of them.
+    """
+    if number == 1 or not (out or drawn):
+        yield None
+        return
+    from tempfile import TemporaryDirectory
+
+    from simulator.report.kept import Kept
+
+    if out is not None:
+        with console.writing(out, told=False):
+            out.mkdir(parents=True, exist_ok=True)
+    # Beside the tables: that they fit on this disk is wanted anyway.
+    with TemporaryDirectory(prefix=".replications-", dir=out, ignore_cleanup_errors=True) as place:
+        yield Kept(place, curves=drawn, rows=out is not None)
+
+
+def drawn(several: Replicated | None, keep: Kept | None) -> Several | None:
+    """What pictures show of all replications; None where there is one."""
+    if several is None or keep is None or not keep.curves or len(several.runs) == 1:
+        return None
+    from simulator.report.several import several_of
+
+    return several_of(several, keep.latencies(len(several.runs)))
+
+
+def draw(answer: Answer, folder: Path, plot_format: str, several: Several | None = None) -> None:
+    """Write the pictures of a run, or of several, into a folder."""
     from simulator.report import plots
 
     results = (answer.scenario.plan, answer.trace, answer.summary, answer.bottleneck)
     with console.writing(folder):
-        plots.write(folder, *results, format=plot_format)
+        plots.write(folder, *results, format=plot_format, several=several)
 
 
 def write_report(
-    answer: Answer, path: Path, *, command: str, seed: int | None, measured: Table | None = None
+    answer: Answer,
+    path: Path,
+    *,
+    command: str,
+    seed: int | None,
+    measured: Table | None = None,
+    several: Several | None = None,
 ) -> None:
     """Write the report of a run, with what a real service did where it was measured."""
     from simulator.report import html
@@ -198,17 +283,20 @@ def write_report(
         source=scenario.text,
         resolved=dumps(scenario.document | {"seed": used}),
         measured=measured,
+        several=several,
     )
     with console.writing(path):
         path.write_text(page, encoding="utf-8")
 
 
-def write_trace(answer: Answer, path: Path) -> None:
+def write_trace(answer: Answer, path: Path, several: Replicated | None = None) -> None:
     """Write the holds of a run for chrome://tracing; says what was left out, if anything."""
     from simulator.report import chrome
 
     with console.writing(path):
         note = chrome.write(path, answer.scenario.plan, answer.trace)
+    if several is not None and len(several.runs) > 1:
+        console.tell(f"{path}: replication 1 of {len(several.runs)}")
     if note:
         console.tell(f"{path}: {note}")
 

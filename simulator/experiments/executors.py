@@ -16,13 +16,13 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from functools import lru_cache
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from simulator.answer import simulate
+from simulator.answer import Answer, simulate
 from simulator.engine import Engine
 from simulator.engines.contract import LimitError
 from simulator.experiments.measures import Measured, measured
@@ -38,6 +38,10 @@ AHEAD = 4
 """Tasks that are given out for each process before the first is done."""
 
 
+Keep = Callable[[Answer, int], None]
+"""Takes the whole of a replication, in the process that made it, and its number."""
+
+
 @dataclass(frozen=True, slots=True)
 class Task:
     """One run of one scenario."""
@@ -48,6 +52,7 @@ class Task:
     seed: int | None  # instead of the scenario's
     replication: int
     engine: Engine = Engine.AUTO
+    keep: Keep | None = None
 
 
 Outcome = Measured | str
@@ -99,6 +104,8 @@ def compute(task: Task) -> Outcome:
         return str(error)
     if answer.trace.ended == "interrupted":
         raise KeyboardInterrupt
+    if task.keep is not None:
+        task.keep(answer, task.replication)
     return measured(answer)
 
 

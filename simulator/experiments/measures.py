@@ -136,8 +136,8 @@ def measured(answer: Answer) -> Measured:
         for row in answer.summary.resources
     )
     return Measured(
-        total=_numbers(answer.summary.total),
-        routes=tuple((group.name, _numbers(group)) for group in answer.summary.routes),
+        total=numbers_of(answer.summary.total),
+        routes=tuple((group.name, numbers_of(group)) for group in answer.summary.routes),
         limited_by=found.kind if found.kind == "deadlock" else found.resource or found.kind,
         sentence=found.sentence,
         thresholds=answer.thresholds,
@@ -147,6 +147,24 @@ def measured(answer: Answer) -> Measured:
         resources=tuple(resources),
         trust=answer.trust,
         engine=answer.engine.value,
+    )
+
+
+def numbers_of(group: Group) -> Numbers:
+    """The numbers of a group of one run."""
+    latency = group.latency
+    return Numbers(
+        requests=group.requests,
+        ok=group.ok,
+        errors=group.errors,
+        in_flight=group.in_flight,
+        last_ns=group.last_ns,
+        throughput=group.throughput,
+        mean_ns=latency.mean_ns,
+        percentiles_ns=tuple(latency.percentile_ns(p) for p in PERCENTILES),
+        reliable_ns=tuple(group.reliable_percentile_ns(p) for p in PERCENTILES),
+        max_ns=latency.max_ns,
+        first_byte_ns=_percentiles(group.first_byte),
     )
 
 
@@ -250,23 +268,6 @@ def metric_of(threshold: Threshold) -> Metric | None:
     if counted or threshold.metric in ("throughput", "last"):
         return Metric(threshold.metric, threshold.route)
     return None
-
-
-def _numbers(group: Group) -> Numbers:
-    latency = group.latency
-    return Numbers(
-        requests=group.requests,
-        ok=group.ok,
-        errors=group.errors,
-        in_flight=group.in_flight,
-        last_ns=group.last_ns,
-        throughput=group.throughput,
-        mean_ns=latency.mean_ns,
-        percentiles_ns=tuple(latency.percentile_ns(p) for p in PERCENTILES),
-        reliable_ns=tuple(group.reliable_percentile_ns(p) for p in PERCENTILES),
-        max_ns=latency.max_ns,
-        first_byte_ns=_percentiles(group.first_byte),
-    )
 
 
 def _percentiles(times: Latency | None) -> tuple[int | None, ...]:

@@ -26,7 +26,7 @@ from simulator.answer import Answer
 from simulator.engine import Engine
 from simulator.engines.contract import LimitError
 from simulator.experiments.combining import combined
-from simulator.experiments.executors import Executor, Outcome, Task
+from simulator.experiments.executors import Executor, Keep, Outcome, Task
 from simulator.experiments.measures import Measured, measured
 from simulator.record import dataclass
 
@@ -55,10 +55,19 @@ class Case:
     seed: int | None
     known: tuple[Measured, ...] = ()  # its first replications, where they are done already
     engine: Engine = Engine.AUTO
+    keep: Keep | None = None
 
     def task(self, replication: int) -> Task:
         """One of its runs."""
-        return Task(self.path, self.text, self.overrides, self.seed, replication, self.engine)
+        return Task(
+            self.path,
+            self.text,
+            self.overrides,
+            self.seed,
+            replication,
+            self.engine,
+            self.keep,
+        )
 
 
 class Replicating:
@@ -186,6 +195,8 @@ def replicate(
         If one of them reached a named limit.
     """
     known = (measured(first),)
+    if case.keep is not None:
+        case.keep(first, 0)
     replicating = Replicating([replace(case, known=known)], number, executor, progress=progress)
     try:
         (_, runs), *_ = replicating

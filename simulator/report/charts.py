@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,14 +12,14 @@ from simulator.analysis.bottleneck import Bottleneck
 from simulator.analysis.limits import is_burst
 from simulator.analysis.resources import value_at
 from simulator.analysis.summary import Group, Summary
-from simulator.plan import Plan
+from simulator.arrays import FloatArray
 from simulator.record import dataclass
 from simulator.report import format, series, titles
-from simulator.report.colours import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION
-from simulator.report.terminal import clean
+from simulator.report.colours import BLACK, BLUE, GREEN, LINES, ORANGE, SKY, VERMILION
+from simulator.report.several import Several, percentiles_title
+from simulator.report.text import clean
 from simulator.trace import Trace
 
-_LINES = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY)
 _WAVES = (BLUE, SKY, GREEN, ORANGE)
 _TICKS = (0, 50, 75, 90, 95, 99, 99.9, 99.99)
 POINTS_MAX = 800
@@ -38,16 +39,21 @@ class Chart:
     data: dict[str, Any]
 
 
-def of(plan: Plan, trace: Trace, summary: Summary, bottleneck: Bottleneck) -> list[Chart]:
-    """The pictures that a run has."""
+def of(
+    trace: Trace, summary: Summary, bottleneck: Bottleneck, several: Several | None = None
+) -> list[Chart]:
+    """The pictures that a run has; of ``several`` replications the run is the first of them."""
     charts = [
-        _percentiles(summary),
         _timeline(trace, summary),
         _queues(trace, summary),
         _utilisation(trace, summary),
         _staircase(trace, summary, bottleneck),
     ]
-    return [chart for chart in charts if chart is not None]
+    drawn = [chart for chart in charts if chart is not None]
+    if several is not None:
+        drawn = [replace(chart, title=chart.title + several.one) for chart in drawn]
+    first = _percentiles(summary) if several is None else _bands(several)
+    return drawn if first is None else [first, *drawn]
 
 
 def _percentiles(summary: Summary) -> Chart | None:
@@ -69,16 +75,39 @@ def _percentiles(summary: Summary) -> Chart | None:
         lines.append(
             _line(group.label, colour, [v if k else None for v, k in zip(y, known, strict=True)])
         )
-    ticks = [p for p in _TICKS if 100 / (100 - p) <= most * 1.01]
+    return _of_percentiles(titles.percentiles(summary.total), x, lines, unit)
+
+
+def _bands(several: Several) -> Chart | None:
+    """The same of several replications: means, and bands that hold the true ones."""
+    if not several.curves:
+        return None
+    longest = max(float(curve.latency_ns.mean.max()) for curve in several.curves)
+    scale, unit = titles.time_unit(int(longest))
+    x = max((curve.stretched for curve in several.curves), key=len)
+    lines = []
+    for curve, colour in several.coloured:
+        band = curve.latency_ns
+        ends = {"low": np.maximum(band.low, 0.0), "high": band.high, "y": band.mean}
+        beyond = [None] * (len(x) - len(band.mean))
+        columns = {name: [*(end / scale).tolist(), *beyond] for name, end in ends.items()}
+        line = _line(curve.label, colour, columns["y"])
+        lines.append(line | {name: [_short(v) for v in columns[name]] for name in ("low", "high")})
+    chart = _of_percentiles(percentiles_title(several), x, lines, unit)
+    return replace(chart, note=f"{chart.note} Shaded: where the true mean lies, 95%.")
+
+
+def _of_percentiles(title: str, x: FloatArray, lines: list[dict[str, Any]], unit: str) -> Chart:
+    most = float(x[-1])
     return Chart(
         "percentiles",
-        titles.percentiles(summary.total),
+        title,
         "The tail is stretched: as much room from p90 to p99 as from p99 to p99.9.",
         {
             "x": x.tolist(),
             "lines": lines,
             "percentiles": True,
-            "ticks": ticks,
+            "ticks": [p for p in _TICKS if 100 / (100 - p) <= most * 1.01],
             "align": -1,
             "x_label": "percentile of ok requests",
             "y_label": f"latency ({unit})",
@@ -92,7 +121,7 @@ def _groups(summary: Summary) -> list[tuple[Group, str]]:
     if len(groups) == 1 and summary.total.requests == groups[0].requests:
         return [(groups[0], BLUE)]
     total = [(summary.total, BLACK)]
-    return total if len(groups) > len(_LINES) else [*zip(groups, _LINES, strict=False), *total]
+    return total if len(groups) > len(LINES) else [*zip(groups, LINES, strict=False), *total]
 
 
 def _line(label: str, colour: str, y: Sequence[float | None]) -> dict[str, Any]:
@@ -171,7 +200,7 @@ def _over_time(
     for i, line in enumerate(lines):
         value = np.asarray(line.value, dtype=np.float64) * factor
         at = labels.index(line.label) if line.label in labels else i
-        colour = _LINES[at % len(_LINES)]
+        colour = LINES[at % len(LINES)]
         drawn.append(_line(line.label, colour, _stepped(line.at_ns, value, shown).tolist()))
     averaged = any(line.binned for line in lines) and name == "utilisation"
     kind = "average" if averaged else "highest value"

@@ -22,7 +22,7 @@ import numpy as np
 
 from simulator.arrays import IntArray
 from simulator.plan import Plan
-from simulator.report.terminal import clean
+from simulator.report.text import clean
 from simulator.trace import NOT_FINISHED, NOT_GRANTED, Trace
 
 EVENTS_MAX = 200_000

@@ -12,7 +12,7 @@ from simulator.answer import Answer
 from simulator.experiments.compare import Case, Difference, difference
 from simulator.experiments.paired import within_one_run
 from simulator.report import format, machine, paired
-from simulator.report.terminal import clean, table
+from simulator.report.text import clean, table
 
 _CAUSES_MAX = 12
 """Causes that are shown on the page; JSON has all."""

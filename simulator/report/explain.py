@@ -14,7 +14,8 @@ from simulator.experiments.explain import Explanation, Next
 from simulator.experiments.measures import engines
 from simulator.experiments.sensitivity import Change, Effect
 from simulator.report import format, machine
-from simulator.report.terminal import clean, load_words, server_words
+from simulator.report.terminal import load_words, server_words
+from simulator.report.text import clean
 
 BAR = 20
 _WIDTH = 98

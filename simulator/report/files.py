@@ -1,9 +1,13 @@
-"""The files of `-o DIR`: results, one row per request, one row per visit, the scenario."""
+"""The files of `-o DIR`: results, one row per request, one row per visit, the scenario.
+
+Of several replications the tables have all, one after the other, each row with its number.
+"""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Sequence
+import shutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +21,11 @@ from simulator.trace import NOT_FINISHED, NOT_GRANTED, Trace
 
 def write(
     directory: str | Path,
-    plan: Plan,
-    trace: Trace,
     *,
     document: dict[str, Any],
     page: str,
     scenario_text: str,
+    tables: Callable[[Path], None],
 ) -> tuple[Path, ...]:
     """The paths of the files written; the directory is made if it is missing.
 
@@ -36,6 +39,8 @@ def write(
         Of ``terminal.render``.
     scenario_text : str
         The scenario that was run, overrides included.
+    tables : callable
+        Writes the files of ``TABLES`` into a folder.
     """
     folder = Path(directory)
     folder.mkdir(parents=True, exist_ok=True)
@@ -46,9 +51,39 @@ def write(
     }
     for name, content in contents.items():
         (folder / name).write_bytes(content)
-    _write_csv(folder / "requests.csv", *_request_columns(plan, trace))
-    _write_csv(folder / "visits.csv", *_visit_columns(trace))
-    return tuple(folder / name for name in (*contents, "requests.csv", "visits.csv"))
+    tables(folder)
+    return tuple(folder / name for name in (*contents, *TABLES))
+
+
+def write_tables(folder: Path, plan: Plan, trace: Trace) -> None:
+    """Write the tables of one run."""
+    for name, write_table in TABLES.items():
+        write_table(folder / name, plan, trace, replication=None)
+
+
+def join_tables(folder: Path, parts: Mapping[str, Sequence[Path]]) -> None:
+    """Put the tables of several replications one below the other, with one head."""
+    for name, paths in parts.items():
+        with (folder / name).open("wb") as whole:
+            for number, path in enumerate(paths):
+                with path.open("rb") as part:
+                    head = part.readline()
+                    whole.write(b"" if number else head)
+                    shutil.copyfileobj(part, whole)
+
+
+def write_requests(path: Path, plan: Plan, trace: Trace, *, replication: int | None) -> None:
+    """Write a row per request; ``replication`` is the number in their first column, if any."""
+    _write_csv(path, *_request_columns(plan, trace), replication)
+
+
+def write_visits(path: Path, plan: Plan, trace: Trace, *, replication: int | None) -> None:
+    """Write a row per visit to a station; the same."""
+    _write_csv(path, *_visit_columns(trace), replication)
+
+
+TABLES = {"requests.csv": write_requests, "visits.csv": write_visits}
+"""The tables of a run, and what writes them."""
 
 
 def _request_columns(plan: Plan, trace: Trace) -> tuple[list[str], list[list[str]]]:
@@ -95,11 +130,14 @@ def _visit_columns(trace: Trace) -> tuple[list[str], list[list[str]]]:
     return names, columns
 
 
-def _write_csv(path: Path, names: Sequence[str], columns: Iterable[Sequence[str]]) -> None:
+def _write_csv(
+    path: Path, names: Sequence[str], columns: Iterable[Sequence[str]], replication: int | None
+) -> None:
+    before = [] if replication is None else [str(replication)]
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(names)
-        writer.writerows(zip(*columns, strict=True))
+        writer.writerow([*(["replication"] if before else []), *names])
+        writer.writerows([*before, *row] for row in zip(*columns, strict=True))
 
 
 def _word(name: str) -> str:

@@ -7,22 +7,28 @@ the page's own policy forbids every request.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from simulator.analysis.trust import Trust
+from simulator.analysis.verdicts import ThresholdResult
 from simulator.answer import Answer
 from simulator.record import dataclass
-from simulator.report import charts, format
+from simulator.report import charts, replications, rows
+from simulator.report.several import Several
+from simulator.report.spreads import LABEL, certain, notes
 from simulator.report.terminal import (
-    clean,
     ended_words,
     load_words,
-    observed,
+    mark,
     server_words,
     with_override,
+    words,
 )
+from simulator.report.text import clean
 
 SOURCE_LINES_MAX = 2000
 """Lines of the scenario that are shown."""
@@ -47,8 +53,9 @@ def render(
     source: str,
     resolved: str,
     measured: Table | None = None,
+    several: Several | None = None,
 ) -> str:
-    """The page of a run.
+    """The page of a run, or of several replications.
 
     Parameters
     ----------
@@ -60,33 +67,31 @@ def render(
         The same with every default filled in.
     measured : Table, optional
         Predicted against measured, where there is such a thing.
+    several : Several, optional
+        The replications, of which ``answer`` is the first.
     """
     from jinja2 import Environment
 
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.globals["table"] = _table
+    environment.globals["table"] = _markup
     environment.globals.update(_static())
     plan, summary = answer.scenario.plan, answer.summary
-    drawings = charts.of(plan, answer.trace, summary, answer.bottleneck)
+    drawings = charts.of(answer.trace, summary, answer.bottleneck, several)
+    numbers = _numbers(answer, several)
     lines = source.splitlines()[:SOURCE_LINES_MAX]
     findings = [_finding(found, answer.scenario.path) for found in answer.findings]
     return environment.from_string(_asset("report.html")).render(
+        **_numbers_shown(numbers),
         name=clean(plan.name),
         description=clean(answer.scenario.description),
-        facts=[server_words(plan, answer.scenario.server_preset), load_words(plan), f"seed {seed}"],
-        verdict=_verdict(answer, command),
-        failed=_bad(answer),
-        ended=ended_words(summary),
-        thresholds=[
-            {"ok": result.ok, "text": result.text, "observed": observed(result)}
-            for result in answer.thresholds
+        facts=[
+            server_words(plan, answer.scenario.server_preset),
+            load_words(plan),
+            f"seed {seed}{certain(numbers.trust)}",
         ],
-        requests=_requests(answer),
-        failures=_failures(answer),
+        verdict=_verdict(answer, command, numbers.agreement),
+        notes=[note.strip() for note in notes(numbers.trust, answer.warmup)],
         charts=drawings,
-        time_title=_time_title(answer),
-        time=_time(answer),
-        resources=_resources(answer),
         measured=measured,
         findings=findings,
         source=[clean(line) for line in lines],
@@ -96,6 +101,29 @@ def render(
         made=f"Version {version}. Times are those of ok requests unless said otherwise.",
         data=_json({chart.id: chart.data for chart in drawings}),
     )
+
+
+def _numbers_shown(found: _Numbers) -> dict[str, Any]:
+    """The tables, and what stands above them."""
+    return {
+        "failed": _bad(found),
+        "ended": found.ended,
+        "thresholds": [
+            {
+                "verdict": result.verdict,
+                "mark": mark(result),
+                "text": result.text,
+                "words": words(result),
+            }
+            for result in found.thresholds
+        ],
+        "requests": _table(rows.requests(found.groups, found.trust), "route"),
+        "first_byte": _table(rows.first_byte(found.groups, found.trust), "route"),
+        "failures": _table(rows.failures(found.failures, max(found.requests, 1)), "reason"),
+        "time_title": _time_title(found),
+        "time": found.times,
+        "resources": _table(rows.resources(found.uses, found.trust), "resource"),
+    }
 
 
 def _static() -> dict[str, str]:
@@ -119,14 +147,15 @@ def _json(document: Mapping[str, Any]) -> str:
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 
-def _table(table: Table, caption: str) -> Any:
+def _markup(table: Table, caption: str) -> Any:
     """A table as HTML; the texts are escaped here."""
     from markupsafe import Markup, escape
 
     head = Markup("").join(Markup("<th>{}</th>").format(cell) for cell in table.head)
     rows = Markup("").join(
-        Markup("<tr>{}</tr>").format(
-            Markup("").join(Markup("<td>{}</td>").format(cell) for cell in row)
+        Markup("<tr{}>{}</tr>").format(
+            Markup(' class="spread"' if row[0] == LABEL else ""),
+            Markup("").join(Markup("<td>{}</td>").format(cell) for cell in row),
         )
         for row in table.rows
     )
@@ -136,14 +165,61 @@ def _table(table: Table, caption: str) -> Any:
     ).format(title, head, rows)
 
 
-def _bad(answer: Answer) -> bool:
+@dataclass(frozen=True, slots=True)
+class _Numbers:
+    """What the tables show: of one run, or means over several."""
+
+    groups: list[rows.Requests]
+    failures: Sequence[tuple[str, int | Fraction]]
+    times: list[rows.Time]
+    uses: list[rows.Use]
+    thresholds: Sequence[ThresholdResult]
+    trust: Trust
+    ended: str
+    deadlock: bool
+    agreement: str = ""  # of the replications about the bottleneck
+
+    @property
+    def requests(self) -> int | Fraction:
+        return self.groups[-1].numbers.requests
+
+
+def _numbers(answer: Answer, several: Several | None) -> _Numbers:
+    summary, stuck = answer.summary, answer.trace.ended == "deadlock"
+    if several is None:
+        return _Numbers(
+            rows.groups(summary),
+            summary.failures,
+            rows.times(summary.breakdown, answer.trust),
+            rows.uses(summary),
+            answer.thresholds,
+            answer.trust,
+            ended_words(summary),
+            stuck,
+        )
+    found, together = several.found, several.found.together
+    return _Numbers(
+        replications.groups(found),
+        together.failures,
+        rows.times(together.causes, together.trust),
+        replications.uses(found),
+        together.thresholds,
+        together.trust,
+        replications.ended_words(found),
+        together.ended == "deadlock",
+        replications.agreement(found),
+    )
+
+
+def _bad(found: _Numbers) -> bool:
     """Whether the verdict is a bad one: by the thresholds, else where more than 1 % failed."""
-    total = answer.summary.total
-    failing = not answer.thresholds and total.errors * 100 > total.requests
-    return failing or not answer.passed or answer.trace.ended == "deadlock"
+    total = found.groups[-1].numbers
+    failing = not found.thresholds and total.errors * 100 > total.requests
+    passed = all(result.ok for result in found.thresholds)
+    return failing or not passed or found.deadlock
 
 
-def _verdict(answer: Answer, command: str) -> dict[str, Any]:
+def _verdict(answer: Answer, command: str, agreement: str) -> dict[str, Any]:
     found = answer.bottleneck
     following = command
     for override in filter(None, (found.override, found.override_with)):
@@ -151,88 +227,23 @@ def _verdict(answer: Answer, command: str) -> dict[str, Any]:
     return {
         "sentence": clean(found.sentence),
         "insight": clean(found.insight),
-        "details": [clean(detail) for detail in found.details],
+        "details": [*(clean(detail) for detail in found.details), *filter(None, (agreement,))],
         "next": clean(following) if found.override else "",
     }
 
 
-def _requests(answer: Answer) -> Table:
-    groups = list(answer.summary.routes)
-    if len(groups) > 1:
-        groups.append(answer.summary.total)
-    head = (
-        "route",
-        "count",
-        "ok",
-        "errors",
-        "in flight",
-        "rate",
-        "mean",
-        "p50",
-        "p95",
-        "p99",
-        "max",
-    )
-    rows = tuple(
-        (
-            clean(group.label),
-            *(str(n) for n in (group.requests, group.ok, group.errors, group.in_flight)),
-            format.rate(group.throughput),
-            format.duration(group.latency.mean_ns),
-            *(format.duration(group.reliable_percentile_ns(p)) for p in (50, 95, 99)),
-            format.duration(group.latency.max_ns),
-        )
-        for group in groups
-    )
-    return Table(head, rows)
+def _table(found: rows.Rows, first: str) -> Table:
+    """Rows of a page as a table of the report; ``first`` heads its first column."""
+    (_, *head), body = found
+    return Table((first, *head), tuple(map(tuple, body)))
 
 
-def _failures(answer: Answer) -> Table:
-    total = max(answer.summary.total.requests, 1)
-    rows = tuple(
-        (clean(reason.replace(":", " ", 1).replace("_", " ")), str(n), format.percent(n / total))
-        for reason, n in answer.summary.failures
-    )
-    return Table(("reason", "count", "share"), rows)
-
-
-def _time_title(answer: Answer) -> str:
-    most = next(iter(answer.summary.breakdown), None)
+def _time_title(found: _Numbers) -> str:
+    most = next(iter(found.times), None)
     if most is None:
         return "No request spent any time"
     verb = "waiting for" if most.kind == "wait" else "spent in"
-    what = clean(most.cause.replace(":", " ", 1))
-    return f"{format.percent(most.share)} of the time is {verb} {what}"
-
-
-def _time(answer: Answer) -> list[dict[str, str]]:
-    return [
-        {
-            "kind": row.kind,
-            "cause": clean(row.cause.replace(":", " ", 1)),
-            "mean": format.duration(row.mean_ns),
-            "share": format.percent(row.share),
-            "width": f"{row.share * 100:.2f}",
-        }
-        for row in answer.summary.breakdown
-    ]
-
-
-def _resources(answer: Answer) -> Table:
-    head = ("resource", "size", "busy", "queue max", "wait mean", "wait p95", "wait max")
-    rows = []
-    for row in answer.summary.resources:
-        size = format.size(row.size_per_process)
-        rows.append(
-            (
-                clean(row.label),
-                f"{row.processes} × {size}" if row.processes > 1 else size,
-                format.percent(row.busy),
-                str(row.queue_max),
-                *(format.duration(t) for t in (row.wait_mean_ns, row.wait_p95_ns, row.wait_max_ns)),
-            )
-        )
-    return Table(head, tuple(rows))
+    return f"{most.share_text} of the time is {verb} {most.cause}"
 
 
 def _finding(found: Any, path: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from simulator.experiments.paired import LATENCIES, Change, Side, causes, change
 from simulator.report import format
 from simulator.report.machine import interval
 from simulator.report.spreads import LABEL, cell
-from simulator.report.terminal import clean, table
+from simulator.report.text import clean, table
 
 _CAUSES_MAX = 12
 _NOTHING = 1e-9  # half of an interval that is left of a spread of 0 in floats

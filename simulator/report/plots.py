@@ -12,27 +12,21 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import (
-    FixedFormatter,
-    FixedLocator,
-    MaxNLocator,
-    NullLocator,
-    PercentFormatter,
-)
+from matplotlib.ticker import FixedLocator, MaxNLocator, PercentFormatter
 
 from simulator.analysis.bottleneck import Bottleneck
 from simulator.analysis.summary import Group, Summary
 from simulator.plan import Plan
-from simulator.report import format, series, titles
-from simulator.report.axes import empty, set_title
-from simulator.report.colours import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION
+from simulator.report import bands, format, series, titles
+from simulator.report.axes import add_to_title, empty, percentile_axis, set_title
+from simulator.report.colours import BLACK, BLUE, LINES, VERMILION
+from simulator.report.several import Several
 from simulator.report.staircase import staircase
-from simulator.report.terminal import clean
+from simulator.report.text import clean
 from simulator.report.titles import first_arrival, time_unit
 from simulator.trace import Trace
 
-_LINES = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY)
-_ROUTES_MAX = len(_LINES)
+_ROUTES_MAX = len(LINES)
 _STYLE: dict[Any, Any] = {
     "svg.hashsalt": "simulator",
     "text.parse_math": False,  # a route named "$x$" is a name, not a formula
@@ -56,8 +50,13 @@ def write(
     bottleneck: Bottleneck,
     *,
     format: str = "svg",
+    several: Several | None = None,
 ) -> tuple[Path, ...]:
-    """The paths of the six pictures written; SVG bytes are equal for equal runs."""
+    """The paths of the six pictures written; SVG bytes are equal for equal runs.
+
+    Of ``several`` replications the distributions are means with bands; what goes on in time
+    is drawn of the run that is given, the first of them, and its titles say so.
+    """
     folder = Path(directory)
     folder.mkdir(parents=True, exist_ok=True)
     pictures: dict[str, Callable[[Figure], None]] = {
@@ -68,13 +67,21 @@ def write(
         "queues": lambda figure: queues(figure, trace, summary),
         "utilisation": lambda figure: utilisation(figure, trace, summary),
     }
+    of_all: dict[str, Callable[[Figure], None]] = {}
+    if several is not None:
+        of_all = {
+            "percentiles": lambda figure: bands.percentiles(figure, several),
+            "ecdf": lambda figure: bands.ecdf(figure, several),
+        }
     metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(format)
     paths = []
     with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")
         for name, draw in pictures.items():
             figure = Figure(figsize=(9, 5), dpi=100, layout="constrained")
-            draw(figure)
+            of_all.get(name, draw)(figure)
+            if several is not None and name not in of_all:
+                add_to_title(figure, several.one)
             paths.append(folder / f"{name}.{format}")
             figure.savefig(paths[-1], format=format, metadata=metadata)
     return tuple(paths)
@@ -96,12 +103,7 @@ def percentiles(figure: Figure, summary: Summary) -> None:
         stretched = np.concatenate([[1.0], (count + 1) / (count + 1 - ranks)])
         axes.step(stretched, np.concatenate([values[:1], values]), color=colour, label=_name(group))
         most = max(most, count + 1)
-    axes.set_xscale("log")
-    ticks = [p for p in (0, 50, 75, 90, 95, 99, 99.9, 99.99) if 100 / (100 - p) <= most * 1.01]
-    axes.xaxis.set_major_locator(FixedLocator([100 / (100 - p) for p in ticks]))
-    axes.xaxis.set_major_formatter(FixedFormatter([f"{p:g}" for p in ticks]))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_xlim(1, most)
+    percentile_axis(axes, most)
     axes.set_ylim(bottom=0)
     axes.set_xlabel("percentile of ok requests")
     axes.set_ylabel(f"latency ({unit})")
@@ -218,7 +220,7 @@ def _coloured(summary: Summary) -> list[tuple[Group, str]]:
     total = [(summary.total, BLACK)]
     if len(groups) > _ROUTES_MAX:
         return total
-    return [*zip(groups, _LINES, strict=False), *total]
+    return [*zip(groups, LINES, strict=False), *total]
 
 
 def _name(group: Group) -> str:

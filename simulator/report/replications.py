@@ -6,11 +6,11 @@ from typing import Any
 
 from simulator.analysis.summary import SECOND_NS
 from simulator.analysis.trust import Trust
-from simulator.experiments.measures import Measured, Numbers, plain
+from simulator.experiments.measures import Measured, plain
 from simulator.experiments.replications import Replicated
-from simulator.report import format, machine, terminal
-from simulator.report.spreads import certain, notes, of_cause, of_resource, spreads
-from simulator.report.terminal import clean, short, table
+from simulator.report import machine, rows, terminal
+from simulator.report.spreads import certain, notes
+from simulator.report.text import clean, table
 
 
 def render(found: Replicated, *, command: str, version: str, seed: int) -> str:
@@ -19,10 +19,14 @@ def render(found: Replicated, *, command: str, version: str, seed: int) -> str:
     plan, trust = first.scenario.plan, together.trust
     chance = f"seed {seed}{certain(trust)}"
     sections = [
-        [terminal.header(plan, first.scenario.server_preset, chance), *_ending(found)],
-        [*_requests(found), *notes(trust, first.warmup)],
-        _failures(together),
-        _breakdown(together),
+        [
+            terminal.header(plan, first.scenario.server_preset, chance),
+            *_ending(found),
+        ],
+        [*table(*rows.requests(groups(found), trust)), *notes(trust, first.warmup)],
+        terminal.first_byte(groups(found), trust),
+        terminal.failures(together.failures, together.total.requests),
+        terminal.times(rows.times(together.causes, trust), errors=together.total.errors > 0),
         _resources(found),
         _bottleneck(found, command),
         terminal.thresholds(together.thresholds, ""),
@@ -72,105 +76,61 @@ def as_dict(found: Replicated, *, meta: machine.Meta) -> dict[str, Any]:
     }
 
 
-def _ending(found: Replicated) -> list[str]:
+def ended_words(found: Replicated) -> str:
+    """How the replications ended, where not all of them did by themselves; else the empty text."""
     if found.interrupted:
         of = f" of {found.asked}" if found.asked else ""
-        return ["", f"  INTERRUPTED: {len(found.runs)}{of} replications were done."]
-    ended = found.together.ended
-    return (
-        ["", "  DEADLOCK: in some replication no request could go on."]
-        if ended == "deadlock"
-        else []
-    )
+        return f"INTERRUPTED: {len(found.runs)}{of} replications were done."
+    stuck = found.together.ended == "deadlock"
+    return "DEADLOCK: in some replication no request could go on." if stuck else ""
 
 
-def _requests(found: Replicated) -> list[str]:
+def _ending(found: Replicated) -> list[str]:
+    words = ended_words(found)
+    return ["", f"  {words}"] if words else []
+
+
+def groups(found: Replicated) -> list[rows.Requests]:
+    """The routes, and the total where there are several: means over the replications."""
     labels = {route.name: route.label for route in found.first.scenario.plan.routes}
-    groups = [(labels[name], name, numbers) for name, numbers in found.together.routes]
+    groups = [rows.Requests(labels[name], name, numbers) for name, numbers in found.together.routes]
     if len(groups) > 1:
-        groups.append(("total", "", found.together.total))
-    flying = found.together.total.in_flight > 0
-    head = ["REQUESTS", "count", "ok", "errors", *(["in flight"] if flying else [])]
-    head += ["rate", "mean", "p50", "p95", "p99", "max"]
-    rows = []
-    for label, name, numbers in groups:
-        counts = ["requests", "ok", "errors", *(["in_flight"] if flying else [])]
-        shown = _shown(numbers)
-        rows.append(
-            [
-                short(label),
-                *(format.mean_count(getattr(numbers, count)) for count in counts),
-                format.rate(numbers.throughput),
-                *(format.duration(ns) for ns in shown),
-            ]
-        )
-        if found.together.trust.intervals:
-            values = (numbers.throughput, *shown)
-            rows.append(spreads(found.together.trust, name, values, len(counts)))
-    return table(head, rows)
+        groups.append(rows.Requests("total", "", found.together.total))
+    return groups
 
 
-def _shown(numbers: Numbers) -> tuple[int | None, ...]:
-    return (numbers.mean_ns, *(numbers.percentile_ns(p) for p in (50, 95, 99)), numbers.max_ns)
-
-
-def _failures(together: Measured) -> list[str]:
-    rows = [
-        [
-            short(reason.replace(":", " ", 1).replace("_", " ")),
-            format.mean_count(number),
-            format.percent(number / together.total.requests),
-        ]
-        for reason, number in together.failures
-    ]
-    return table(["FAILURES", "count", "share"], rows) if rows else []
-
-
-def _breakdown(together: Measured) -> list[str]:
-    rows = [
-        (
-            f"    {row.kind}  {short(row.cause.replace(':', ' ', 1))}",
-            format.duration(row.mean_ns),
-            of_cause(together.trust, row.kind, row.cause, row.mean_ns)
-            if together.trust.intervals
-            else "",
-            format.percent(row.share),
-            "█" * round(row.share * terminal.BAR) or "▏",
-        )
-        for row in together.causes
-    ]
-    if not rows:
-        return []
-    width, spread = (max(len(row[i]) for row in rows) for i in (0, 2))
-    of_all = ", failed ones included" if together.total.errors else ""
+def uses(found: Replicated) -> list[rows.Use]:
+    """What the resources did: means over the replications."""
+    first = {row.label: row for row in found.first.summary.resources}
     return [
-        f"  WHERE THE TIME GOES, mean per finished request{of_all}",
-        *(
-            f"{name:<{width}}  {mean:>8}  {half:>{spread}}  {share:>5}  {bar}"
-            for name, mean, half, share, bar in rows
-        ),
+        rows.Use(
+            row.label,
+            rows.size_words(first[row.label]),
+            row.busy,
+            rows.queue_words(row.queue_max, first[row.label].processes),
+            row.queue_max,
+            (row.wait_mean_ns, row.wait_p95_ns, row.wait_max_ns),
+        )
+        for row in found.together.resources
     ]
+
+
+def agreement(found: Replicated) -> str:
+    """In how many replications the bottleneck is the same, and what it is in the others."""
+    agreeing, of = _agreeing(found), len(found.runs)
+    others = sorted({run.limited_by for run in found.runs} - {found.together.limited_by})
+    text = f"so in {agreeing} of {of} replications, the figures are those of the first"
+    if found.together.limited_by != found.runs[0].limited_by:
+        text = f"in the first; {clean(found.together.limited_by)} in {agreeing} of {of}"
+    return text + (f", else {clean(', '.join(others))}" if others else "")
 
 
 def _resources(found: Replicated) -> list[str]:
-    together, trust = found.together, found.together.trust
-    sizes = {row.label: terminal.size_words(row) for row in found.first.summary.resources}
-    head = ["RESOURCES", "size", "busy", "queue max", "wait mean", "wait p95", "wait max"]
-    rows = []
-    for row in together.resources:
-        times = (row.wait_mean_ns, row.wait_p95_ns, row.wait_max_ns)
-        rows.append(
-            [
-                short(row.label),
-                sizes[row.label],
-                format.percent(row.busy),
-                format.mean_count(row.queue_max),
-                *(format.duration(time) for time in times),
-            ]
-        )
-        if trust.intervals:
-            rows.append(of_resource(trust, row.label, row.busy, row.queue_max, times))
-    return table(head, rows) if rows else []
+    used, summary = uses(found), found.first.summary
+    if not used:
+        return []
+    lines = table(*rows.resources(used, found.together.trust))
+    return [*lines, *terminal.waits_note(summary)]
 
 
 def _agreeing(found: Replicated) -> int:
@@ -182,14 +142,8 @@ def _bottleneck(found: Replicated, command: str) -> list[str]:
     lines = terminal.bottleneck(found.first.bottleneck, command)
     if len(found.runs) == 1:
         return lines
-    agreeing, of = _agreeing(found), len(found.runs)
-    others = sorted({run.limited_by for run in found.runs} - {found.together.limited_by})
-    text = f"    so in {agreeing} of {of} replications"
-    if found.together.limited_by != found.runs[0].limited_by:
-        text = f"    in the first; {clean(found.together.limited_by)} in {agreeing} of {of}"
-    text += f", else {clean(', '.join(others))}" if others else ""
     last = len(lines) - (found.first.bottleneck.override is not None)
-    return [*lines[:last], text, *lines[last:]]
+    return [*lines[:last], f"    {agreement(found)}", *lines[last:]]
 
 
 def _causes_json(run: Measured, *, spread: bool = True) -> list[dict[str, Any]]:

@@ -15,7 +15,8 @@ from simulator.experiments.size import Found, Trial
 from simulator.experiments.size_question import Question
 from simulator.plan import NO_DATABASE, UNLIMITED, Plan
 from simulator.report import format
-from simulator.report.terminal import clean, margin, observed
+from simulator.report.terminal import margin, observed
+from simulator.report.text import clean
 from simulator.thresholds import Threshold
 
 

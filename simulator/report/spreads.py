@@ -43,6 +43,13 @@ def cell(interval: Interval | None, value: Fraction | int | None, *, is_rate: bo
     return f"±{format.rate(Fraction(half))}" if is_rate else format.spread(half)
 
 
+def of_first_byte(trust: Trust, group: str, times_ns: Sequence[int | None]) -> list[str]:
+    """The cells below a row of FIRST BYTE: p50, p95, p99."""
+    names = (f"first_byte_p{p}" for p in (50, 95, 99))
+    cells = [cell(trust.of(group, what), ns) for what, ns in zip(names, times_ns, strict=True)]
+    return [LABEL, *cells]
+
+
 def of_cause(trust: Trust, kind: str, cause: str, mean_ns: int) -> str:
     """Half of the interval of the mean of a cause; – where the samples are too few for one."""
     return _known(trust.of(f"cause:{kind} {cause}", "mean"), mean_ns, format.spread)

@@ -19,7 +19,7 @@ from simulator.experiments.measures import Metric, metric_of
 from simulator.experiments.sweep import Result, Row
 from simulator.report import format
 from simulator.report.colours import BLUE, GREY, SKY, VERMILION
-from simulator.report.terminal import clean
+from simulator.report.text import clean
 from simulator.thresholds import Threshold
 
 LOG_FROM = 30

@@ -21,7 +21,7 @@ from simulator.experiments.sweep import Result, Row
 from simulator.record import dataclass
 from simulator.report.colours import VERMILION
 from simulator.report.sweep_curve import LOG_FROM, columns, tick, wrapped
-from simulator.report.terminal import clean
+from simulator.report.text import clean
 from simulator.thresholds import Threshold
 
 _HATCHES = ("", "//", "..", "\\\\", "xx", "oo", "--", "++")

@@ -17,7 +17,7 @@ from simulator.experiments.measures import Measured, Metric, engines, plain
 from simulator.experiments.sweep import Result, Row
 from simulator.record import dataclass
 from simulator.report import format, machine, spreads
-from simulator.report.terminal import clean
+from simulator.report.text import clean
 
 _HEAD = ("ok", "errors", "p50", "p95", "p99", "throughput")
 _CELL_MAX = 40

@@ -5,26 +5,23 @@ from __future__ import annotations
 import math
 import shlex
 import textwrap
-import unicodedata
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from typing import Protocol
 
 from simulator.analysis.bottleneck import Bottleneck
-from simulator.analysis.calls import limit_words
-from simulator.analysis.resources import Resource
-from simulator.analysis.summary import Group, Summary
+from simulator.analysis.summary import Summary
 from simulator.analysis.trust import UNKNOWN, Trust
 from simulator.analysis.verdicts import ThresholdResult
 from simulator.analysis.warmup import ALL_COUNT, Warmup
 from simulator.plan import NEVER, UNLIMITED, Load, LoadKind, Overheads, Plan, ServerKind
-from simulator.report import format
-from simulator.report.spreads import certain, notes, of_cause, of_resource, spreads
+from simulator.report import format, rows
+from simulator.report.spreads import certain, notes
+from simulator.report.text import clean, table
 from simulator.thresholds import DURATIONS
 
 BAR = 20
 """Characters of a bar of 100 %."""
-_LABEL_MAX = 40
 _WIDTH = 100
 
 _ENDED = {
@@ -81,9 +78,9 @@ def render(
     sections = [
         [header(plan, preset, f"seed {used_seed}{certain(trust)}"), *_ending(summary)],
         [*_requests(summary, trust), *notes(trust, warmup)],
-        _first_byte(summary),
-        _failures(summary),
-        _breakdown(summary, trust),
+        first_byte(rows.groups(summary), trust),
+        failures(summary.failures, summary.total.requests),
+        times(rows.times(summary.breakdown, trust), errors=summary.total.errors > 0),
         _resources(summary, trust),
         bottleneck(limited, command),
         thresholds(threshold_results, _flying_note(summary)),
@@ -126,11 +123,6 @@ def with_override(command: str, override: str) -> str:
     return shlex.join([*kept, override])
 
 
-def clean(text: str) -> str:
-    """The text without control characters, which could move the cursor or forge lines."""
-    return "".join("?" if unicodedata.category(c) in ("Cc", "Cf") else c for c in text)
-
-
 def header(plan: Plan, preset: str | None, chance: str) -> str:
     """The first line of a page: what was run, and by which seed."""
     words = (clean(plan.name), server_words(plan, preset), load_words(plan), chance)
@@ -166,20 +158,9 @@ def ended_words(summary: Summary) -> str:
 
 
 def _requests(summary: Summary, trust: Trust) -> list[str]:
-    groups = list(summary.routes)
-    if len(groups) > 1:
-        groups.append(summary.total)
-    flying = summary.total.in_flight > 0
-    head = ["REQUESTS", "count", "ok", "errors", *(["in flight"] if flying else [])]
-    head += ["rate", "mean", "p50", "p95", "p99", "max"]
-    rows = []
-    for group in groups:
-        rows.append(_request_row(group, flying))
-        if trust.intervals:
-            values = (group.throughput, group.latency.mean_ns, *percentiles(group))
-            rows.append(spreads(trust, group.name, values, 4 if flying else 3))
-    lines = table(head, rows)
-    return [*lines, f"    times are those of ok requests; {_flying(summary)}"] if flying else lines
+    lines = table(*rows.requests(rows.groups(summary), trust))
+    note = f"    times are those of ok requests; {_flying(summary)}"
+    return [*lines, note] if summary.total.in_flight else lines
 
 
 def _flying(summary: Summary) -> str:
@@ -187,99 +168,40 @@ def _flying(summary: Summary) -> str:
     return f"{number} {'is' if number == 1 else 'are'} in flight at the end and in none of them"
 
 
-def _request_row(group: Group, flying: bool) -> list[str]:
-    counts = [group.requests, group.ok, group.errors, *([group.in_flight] if flying else [])]
-    times = [group.latency.mean_ns, *percentiles(group), group.latency.max_ns]
-    return [
-        short(group.label),
-        *(str(number) for number in counts),
-        format.rate(group.throughput),
-        *(format.duration(ns) for ns in times),
-    ]
-
-
-def percentiles(group: Group) -> tuple[int | None, ...]:
-    """The percentiles that are shown, where enough samples are there."""
-    return tuple(group.reliable_percentile_ns(p) for p in (50, 95, 99))
-
-
-def _first_byte(summary: Summary) -> list[str]:
+def first_byte(found: Sequence[rows.Requests], trust: Trust) -> list[str]:
     """Of the routes that stream: until the first chunk."""
-    rows = [
-        [short(group.label), *(format.duration(group.reliable(times, p)) for p in (50, 95, 99))]
-        for group in summary.routes
-        if (times := group.first_byte) is not None
-    ]
-    return table(["FIRST BYTE", "p50", "p95", "p99"], rows) if rows else []
+    head, streamed = rows.first_byte(found, trust)
+    return table(head, streamed) if streamed else []
 
 
-def _failures(summary: Summary) -> list[str]:
-    if not summary.failures:
+def failures(found: Sequence[tuple[str, int | Fraction]], requests: int | Fraction) -> list[str]:
+    """A line for each reason."""
+    return table(*rows.failures(found, requests)) if found else []
+
+
+def times(found: Sequence[rows.Time], *, errors: bool) -> list[str]:
+    """Where the time goes, a bar for each cause; ``errors``: whether some requests failed."""
+    if not found:
         return []
-    total = summary.total.requests
-    rows = [
-        [short(reason.replace(":", " ", 1).replace("_", " ")), str(n), format.percent(n / total)]
-        for reason, n in summary.failures
-    ]
-    return table(["FAILURES", "count", "share"], rows)
-
-
-def _breakdown(summary: Summary, trust: Trust) -> list[str]:
-    if not summary.breakdown:
-        return []
-    known = bool(trust.intervals)
-    rows = [
-        (
-            f"    {row.kind}  {short(row.cause.replace(':', ' ', 1))}",
-            format.duration(row.mean_ns),
-            of_cause(trust, row.kind, row.cause, row.mean_ns) if known else "",
-            format.percent(row.share),
-            "█" * round(row.share * BAR) or "▏",
-        )
-        for row in summary.breakdown
-    ]
-    width, spread = (max(len(row[i]) for row in rows) for i in (0, 2))
-    lines = [
-        f"{name:<{width}}  {mean:>8}  {f'{half:>{spread}}  ' if known else ''}{share:>5}  {bar}"
-        for name, mean, half, share, bar in rows
-    ]
-    of_all = ", failed ones included" if summary.total.errors else ""
+    names = [f"    {row.kind}  {row.cause}" for row in found]
+    width, spread = max(map(len, names)), max(len(row.spread) for row in found)
+    lines = []
+    for name, row in zip(names, found, strict=True):
+        half = f"{row.spread:>{spread}}  " if spread else ""
+        bar = "█" * round(row.share * BAR) or "▏"
+        lines.append(f"{name:<{width}}  {row.mean:>8}  {half}{row.share_text:>5}  {bar}")
+    of_all = ", failed ones included" if errors else ""
     return [f"  WHERE THE TIME GOES, mean per finished request{of_all}", *lines]
 
 
 def _resources(summary: Summary, trust: Trust) -> list[str]:
     if not summary.resources:
-        return ["  RESOURCES", *_memory(summary)] if summary.memory else []
-    head = ["RESOURCES", "size", "busy", "queue max", "wait mean", "wait p95", "wait max"]
-    rows = []
-    for row in summary.resources:
-        waits = (row.wait_mean_ns, row.wait_p95_ns, row.wait_max_ns)
-        rows.append(
-            [
-                short(row.label),
-                size_words(row),
-                format.percent(row.busy),
-                _queue(row.queue_max, row.processes),
-                *(format.duration(ns) for ns in waits),
-            ]
-        )
-        if trust.intervals:
-            rows.append(of_resource(trust, row.label, row.busy, row.queue_max, waits))
-    return [*table(head, rows), *_waits_note(summary), *_memory(summary)]
+        return ["  RESOURCES", *memory(summary)] if summary.memory else []
+    lines = table(*rows.resources(rows.uses(summary), trust))
+    return [*lines, *waits_note(summary), *memory(summary)]
 
 
-def size_words(row: Resource) -> str:
-    """How large a resource is: "50", "4 × 24", what a rate limit admits."""
-    size = limit_words(row.admits) if row.admits else format.size(row.size_per_process)
-    return f"{row.processes} × {size}" if row.processes > 1 else size
-
-
-def _queue(most: int, processes: int) -> str:
-    """The longest queue; of one process where there are several."""
-    return f"≤{most} each" if most and processes > 1 else str(most)
-
-
-def _waits_note(summary: Summary) -> list[str]:
+def waits_note(summary: Summary) -> list[str]:
     """What the waits are of, where that differs from row to row."""
     labels = [clean(row.label) for row in summary.resources if row.waits_per == "request"]
     if not labels:
@@ -287,7 +209,7 @@ def _waits_note(summary: Summary) -> list[str]:
     return [f"    waits per request: {', '.join(labels)}; of the others per visit"]
 
 
-def _memory(summary: Summary) -> list[str]:
+def memory(summary: Summary) -> list[str]:
     """What open connections and threads take at their most."""
     found = summary.memory
     if found is None:
@@ -388,28 +310,4 @@ def _finding(finding: PlacedFinding) -> list[str]:
     return [
         place,
         *textwrap.wrap(message, _WIDTH, initial_indent=" " * 12, subsequent_indent=" " * 12),
-    ]
-
-
-def short(label: str) -> str:
-    """A label as a table has room for it, without control characters."""
-    text = clean(label)
-    return text if len(text) <= _LABEL_MAX else text[: _LABEL_MAX - 1] + "…"
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of a table, first column left, the others right; the head is not indented as far."""
-    body = [[f"  {row[0]}", *row[1:]] for row in rows]
-    every = [list(head), *body]
-    widths = [max(len(row[i]) for row in every) for i in range(len(head))]
-    return [
-        (
-            "  "
-            + row[0].ljust(widths[0])
-            + "".join(
-                f"  {cell:>{max(width, 6)}}"
-                for cell, width in zip(row[1:], widths[1:], strict=True)
-            )
-        ).rstrip()
-        for row in every
     ]

@@ -9,7 +9,7 @@ import numpy as np
 from simulator.analysis.limits import is_burst
 from simulator.analysis.summary import Group, Summary
 from simulator.report import format, series
-from simulator.report.terminal import clean
+from simulator.report.text import clean
 from simulator.trace import Trace
 
 _SLOTS = {

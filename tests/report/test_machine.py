@@ -181,11 +181,10 @@ def _write(folder: Path, trace: Trace) -> None:
     small = plan()
     written = files.write(
         folder,
-        small,
-        trace,
         document=document(small, trace),
         page="a page\n",
         scenario_text="name: small\n",
+        tables=lambda place: files.write_tables(place, small, trace),
     )
     assert sorted(path.name for path in written) == [
         "report.txt",

@@ -22,9 +22,10 @@
       points: { show: false },
       paths: chart.bars ? uPlot.paths.bars({ size: [0.9], align: 1 }) : uPlot.paths.stepped({ align: chart.align }),
       // Nothing until a point is shown, which is never in print.
-      value: (u, v, i, at) => (at == null ? "" : v == null ? "–" : number(v) + chart.unit),
+      value: (u, v, i, at) => (at == null ? "" : v == null ? "–" : number(v) + chart.unit + ends(line, at)),
     }));
-    const scales = { x: { time: false }, y: { range: (u, low, high) => [0, (high || 1) * 1.08] } };
+    const highest = Math.max(0, ...chart.lines.flatMap(line => line.high || []).filter(v => v != null));
+    const scales = { x: { time: false }, y: { range: (u, low, high) => [0, Math.max((high || 1) * 1.08, highest)] } };
     const x_axis = { label: chart.x_label, stroke: "#222", grid: { stroke: "#E4E4E4" } };
     // The last bar stands on its bin, too, which ends beyond the last point.
     if (chart.bars) scales.x.range = (u, low, high) => [low, high === chart.x[chart.x.length - 1] ? chart.end : high];
@@ -39,9 +40,30 @@
       width: width(place), height: 280, scales, series,
       axes: [x_axis, { label: chart.y_label, stroke: "#222", size: 70, grid: { stroke: "#E4E4E4" } }],
       cursor: { drag: { x: true, y: false } },
+      hooks: { drawClear: [u => chart.lines.forEach(line => line.low && band(u, chart.x, line))] },
     }, [chart.x, ...chart.lines.map(line => line.y)], place);
     addEventListener("resize", () => plot.setSize({ width: width(place), height: 280 }));
     return chart.lines.reduce((n, line) => n + line.y.filter(v => v != null).length, 0);
+  }
+
+  function ends(line, at) {
+    return line.low ? " (" + number(line.low[at]) + " … " + number(line.high[at]) + ")" : "";
+  }
+
+  // Between the ends of the intervals, behind the line.
+  function band(u, x, line) {
+    const c = u.ctx, far = line.low.filter(v => v != null).length;
+    const place = (i, y) => [u.valToPos(x[i], "x", true), u.valToPos(y[i], "y", true)];
+    c.save();
+    c.beginPath();
+    c.rect(u.bbox.left, u.bbox.top, u.bbox.width, u.bbox.height);
+    c.clip();
+    c.beginPath();
+    for (let i = 0; i < far; i++) c.lineTo(...place(i, line.high));
+    for (let i = far - 1; i >= 0; i--) c.lineTo(...place(i, line.low));
+    c.fillStyle = line.colour + "33";
+    c.fill();
+    c.restore();
   }
 
   function x_text(chart, v) {
