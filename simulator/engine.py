@@ -140,7 +140,10 @@ def prepare(tell: Tell = _silent) -> None:
         tell("compiling the engine, once on this machine: about a minute …")
         began = time.perf_counter()
         engine.compile_kernels()
-        tell(f"compiled in {time.perf_counter() - began:.0f} s, kept in {jit.folder()}")
+        kept = f"kept in {jit.folder()}"
+        if not jit.is_kept():
+            kept = f"for this run only: {jit.folder()} can't be written to"
+        tell(f"compiled in {time.perf_counter() - began:.0f} s, {kept}")
     _PREPARED.append(True)
 
 

@@ -18,8 +18,11 @@ TALKATIVE = (
 )
 
 
-def interrupted(*arguments: str, at: str, pause_s: float = 0) -> Result:
-    """What `sim …` prints when it is interrupted ``pause_s`` after its progress says ``at``."""
+def interrupted(*arguments: str, at: str, pause_s: float = 0, compiled: bool = False) -> Result:
+    """What `sim …` prints when it is interrupted ``pause_s`` after its progress says ``at``.
+
+    ``compiled``: kernels are, other than in the tests' own process.
+    """
     terminal, side = os.openpty()
     said = ""
     with subprocess.Popen(
@@ -28,12 +31,14 @@ def interrupted(*arguments: str, at: str, pause_s: float = 0) -> Result:
         stderr=side,
         text=True,
         cwd=ROOT,
+        env=os.environ | ({"NUMBA_DISABLE_JIT": "0"} if compiled else {}),
     ) as process:
-        while at not in said:
-            said += os.read(terminal, 4096).decode()
+        while at not in said and process.poll() is None:
+            if select.select([terminal], [], [], 0.1)[0]:
+                said += os.read(terminal, 4096).decode()
         time.sleep(pause_s)
         process.send_signal(signal.SIGINT)
-        out, _ = process.communicate(timeout=60)
+        out, _ = process.communicate(timeout=120)
     if select.select([terminal], [], [], 0)[0]:
         said += os.read(terminal, 1 << 20).decode()
     os.close(side)

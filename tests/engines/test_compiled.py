@@ -232,47 +232,7 @@ def test_the_command_line_names_the_engine(sim: Any) -> None:
     assert wrong.code == 2 and "auto, simpy or compiled" in wrong.err
 
 
-# What is kept on disk.
-
-LEAF = "from simulator.engines.compiled.jit import kernel\n@kernel\ndef leaf(m):\n    return {}\n"
-TOP = (
-    "import numpy\nfrom simulator.engines.compiled.jit import entry\nfrom leaf import leaf\n"
-    "@entry\ndef top(m):\n    return leaf(m)\n"
-    "print(top(numpy.zeros(1, dtype=numpy.int64)), 'kept' if top.stats.cache_hits else 'new')\n"
-)
-
-
-def run_kernels(folder: Path, cache: Path, *, count: int = 1) -> list[str]:
-    environment = os.environ | {"NUMBA_DISABLE_JIT": "0", "XDG_CACHE_HOME": str(cache)}
-    environment["PYTHONPATH"] = f"{ROOT}{os.pathsep}{folder}"
-    running = [
-        subprocess.Popen(
-            [sys.executable, str(folder / "top.py")],
-            env=environment,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(count)
-    ]
-    return [process.communicate()[0].strip() for process in running]
-
-
-@pytest.mark.skipif(not jit.is_installed(), reason="no Numba")
-def test_an_edited_leaf_is_compiled_anew(tmp_path: Path) -> None:
-    folder, cache = tmp_path / "kernels", tmp_path / "cache"
-    folder.mkdir()
-    (folder / "top.py").write_text(TOP)
-    (folder / "leaf.py").write_text(LEAF.format(1))
-    # Two at once get in nobody's way; the next one finds what they have kept.
-    assert {line.split()[0] for line in run_kernels(folder, cache, count=2)} == {"1"}
-    assert run_kernels(folder, cache) == ["1 kept"]
-    (folder / "leaf.py").write_text(LEAF.format(2))
-    assert run_kernels(folder, cache) == ["2 new"]
-    # Nothing is written beside the sources: they may be read-only.
-    assert list(folder.rglob("*.nb*")) == []
-    # A cache that can't be written to is no cache: a file is in its place.
-    (tmp_path / "file").write_text("")
-    assert run_kernels(folder, tmp_path / "file") == ["2 new"]
+# Compiled, and interrupted.
 
 
 @pytest.mark.skipif(not jit.is_installed(), reason="no Numba")

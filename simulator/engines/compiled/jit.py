@@ -3,9 +3,10 @@
 Kernels are plain Python functions on lists of integers as well: with ``NUMBA_DISABLE_JIT=1``,
 or without Numba, they run as such.
 
-What Numba keeps on disk for a function it makes anew when that function's file changes, not
-when one that it calls does. So the folder is named by a hash of the kernels' sources, of
-Numba, Python and the processor: another source is another folder.
+What Numba keeps on disk for a function it makes anew when that function's file changes or is
+another one, not when one that it calls does. So the folder is named by a hash of the kernels'
+sources, of the entry's path and last change, of Numba, Python and the processor: what is in it
+is what Numba will find there, and another source is another folder.
 """
 
 from __future__ import annotations
@@ -65,6 +66,7 @@ def sources(entry_file: Path) -> list[Path]:
 def folder(entry_file: Path = KERNEL) -> Path:
     """Where what an entry compiles to is kept, if that can be written to."""
     mixed = blake2b(digest_size=8)
+    mixed.update(f"{entry_file.resolve()} {entry_file.stat().st_mtime_ns}\0".encode())
     for path in sources(entry_file):
         mixed.update(path.name.encode() + b"\0" + path.read_bytes())
     # Kernels have numbers of causes and outcomes, and limits, from these.
@@ -86,9 +88,9 @@ def _processor() -> str:
     return "\n".join(sorted({line for line in lines if line.startswith(("model name", "flags"))}))
 
 
-def is_kept() -> bool:
-    """Whether the kernels were compiled before on this machine."""
-    return not PLAIN and any(folder().rglob("*.nbi"))
+def is_kept(entry_file: Path = KERNEL) -> bool:
+    """Whether the kernels of an entry were compiled before on this machine."""
+    return not PLAIN and any(folder(entry_file).rglob("*.nbi"))
 
 
 def _kept_in(entry_file: Path) -> Path:
