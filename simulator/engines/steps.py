@@ -211,9 +211,13 @@ class StepRunner:
         return self.hold(task, ns, step.cause, step.frees_loop)
 
     def _to_thread(self, task: Task, step: ToThread) -> Steps:
-        yield from self.in_thread(task, step.steps)
+        return self.in_thread(task, step.steps)
 
     def in_thread(self, task: Task, steps: tuple[Step, ...]) -> Steps:
+        return self.thread(task, self.run(task, steps))
+
+    def thread(self, task: Task, work: Steps) -> Steps:
+        """From the loop to a thread of the limiter, do the work there, and back."""
         process = self.processes[task.process]
         assert process.threads is not None
         visit = task.queue(process.threads_station)
@@ -228,7 +232,7 @@ class StepRunner:
             yield from self.take_gil(task, process)
         failed: Failed | None = None
         try:
-            yield from self.run(task, steps)
+            yield from work
         except Failed as failure:
             failed = failure
         if process.gil is not None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from models.clock import Steps
 from simulator.engines import contract
-from simulator.engines.contract import CPU, FRAMEWORK, STREAM, THREADS
+from simulator.engines.contract import CPU, STREAM
 from simulator.engines.failed import Failed
 from simulator.engines.task import Task
 from simulator.plan import Broadcast, Stream
@@ -31,7 +31,6 @@ class Streams:
 
     def __init__(self, runner: StepRunner) -> None:
         self.runner = runner
-        self.processes = runner.processes
         self.steps: dict[type, Callable[..., Steps]] = {
             Stream: self._stream,
             Broadcast: self._broadcast,
@@ -60,18 +59,7 @@ class Streams:
 
     def _next(self, task: Task, ns: int) -> Steps:
         """One ``next()`` of a sync iterator, in a thread of the limiter."""
-        runner, process = self.runner, self.processes[task.process]
-        assert process.threads is not None
-        visit = task.queue(process.threads_station)
-        token = yield from runner.acquire(
-            task, visit, process.threads.acquire(), THREADS, frees_loop=True, soon=True
-        )
-        hop_ns = runner.plan.server.overheads.thread_hop_ns
-        if hop_ns:
-            yield from runner.compute(task, hop_ns, FRAMEWORK)
-        yield from runner.hold(task, ns, STREAM, frees_loop=True)
-        task.released(visit)
-        process.threads.release(token)
+        return self.runner.thread(task, self.runner.hold(task, ns, STREAM, frees_loop=False))
 
     def _broadcast(self, task: Task, step: Broadcast) -> Steps:
         """Send to each socket in turn: a send that finds room in its buffer does not suspend."""

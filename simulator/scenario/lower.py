@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from simulator import plan as p
@@ -99,7 +99,7 @@ def _server(entry: Document, routes: Sequence[p.Route], made: Sequence[p.TimeStr
         threads=threads,
         accept=p.Accept.WEIGHTS if isinstance(accept, dict) else _ACCEPTS[accept],
         accept_weights=tuple(weight / sum(weights) for weight in weights),
-        gil=gil is not False and _contended(kind, threads, routes, made),
+        gil=gil is not False and _contended(kind, threads, p.Overheads(**overheads), routes, made),
         gil_fifo=gil is not False and gil["handover"] == "fifo",
         switch_interval_ns=parse_duration(entry.get("switch_interval", presets.SWITCH_INTERVAL)),
         gil_lost_ppm=_lost_ppm(loop, gil),
@@ -127,27 +127,52 @@ def _lost_ppm(loop: str, gil: Any) -> tuple[int, int, int]:
 
 
 def _contended(
-    kind: p.ServerKind, threads: int, routes: Sequence[p.Route], made: Sequence[p.TimeStream]
+    kind: p.ServerKind,
+    threads: int,
+    overheads: p.Overheads,
+    routes: Sequence[p.Route],
+    made: Sequence[p.TimeStream],
 ) -> bool:
-    """Whether two threads of one process can both want the GIL."""
-    if kind is p.ServerKind.SYNC or (kind is p.ServerKind.THREADS and threads == 1):
-        return False
-    return any(_computes((*route.steps, *route.after), not route.on_loop, made) for route in routes)
+    """Whether two threads of one process can both want the GIL, one of them to compute.
+
+    A thread that only waits needs it too, to begin and to go on: a loop that computes keeps it.
+    """
+    asgi = kind is p.ServerKind.ASGI
+    code = [
+        (step, in_thread)
+        for route in routes
+        for steps in (route.steps, route.after)
+        for step, in_thread in _code(steps, in_thread=not route.on_loop)
+    ]
+    if asgi:
+        several = any(in_thread for _, in_thread in code) or any(not r.on_loop for r in routes)
+        each_ns = overheads.loop_before_ns + overheads.loop_after_ns + overheads.thread_hop_ns
+    else:
+        several = kind is p.ServerKind.THREADS and threads > 1
+        each_ns = overheads.worker_ns
+    call_ns = overheads.client_call_ns + overheads.client_scan_ns + overheads.aiohttp_call_ns
+    return several and (each_ns > 0 or any(_computes(step, call_ns, made) for step, _ in code))
 
 
-def _computes(steps: Sequence[p.Step], in_thread: bool, made: Sequence[p.TimeStream]) -> bool:
-    """Whether these steps compute in a thread without releasing the GIL."""
+def _code(steps: Sequence[p.Step], in_thread: bool) -> Iterator[tuple[p.Step, bool]]:
+    """Each step, those inside of others too, and whether it uses a thread."""
     for step in steps:
-        if isinstance(step, p.Cpu) and in_thread and not step.releases_gil:
-            return True
-        if isinstance(step, p.Stream) and in_thread and made[step.cpu].distribution != _NOTHING:
-            return True
-        if isinstance(step, p.With) and _computes(step.steps, in_thread, made):
-            return True
-        if isinstance(step, p.ToThread) and _computes(step.steps, True, made):
-            return True
-        if isinstance(step, p.Gather) and any(
-            _computes(b.steps, in_thread, made) for b in step.branches
-        ):
-            return True
-    return False
+        each_chunk = isinstance(step, p.Stream) and step.per_chunk_thread
+        hops = each_chunk or isinstance(step, p.ToThread)
+        yield step, in_thread or hops
+        if isinstance(step, p.With):
+            yield from _code(step.steps, in_thread)
+        elif isinstance(step, p.ToThread):
+            yield from _code(step.steps, True)
+        elif isinstance(step, p.Gather):
+            for branch in step.branches:
+                yield from _code(branch.steps, in_thread)
+
+
+def _computes(step: p.Step, call_ns: int, made: Sequence[p.TimeStream]) -> bool:
+    """Whether this step itself computes with the GIL."""
+    if isinstance(step, p.Cpu):
+        return not step.releases_gil
+    if isinstance(step, p.Call):
+        return call_ns > 0
+    return isinstance(step, p.Stream | p.Broadcast) and made[step.cpu].distribution != _NOTHING

@@ -58,8 +58,6 @@ WORDS = 6
     EVERY_NS,
     CHUNK_READY,  # cpu
     CHUNK_SENT,  # where the next one begins
-    NEXT_THREAD,
-    NEXT_THREAD_ENDS,
     BROADCAST,  # sockets, stream
     CALL_OP,  # service, number of the call in the route, where to go on
     CALL_TRY,  # service, number, timeout
@@ -78,7 +76,7 @@ WORDS = 6
     ATTEMPT_OP,
     TRAVEL,
     END,
-) = range(69)
+) = range(67)
 
 GO, JUMPED, WAITS, FAILS, SWITCHES_TASK, STARVES, ENDS = range(7)
 """How an instruction ends: the next one, one set by it, later, in failure, in another task,

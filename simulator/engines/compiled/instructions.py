@@ -61,8 +61,6 @@ from simulator.engines.compiled.streams import (
     chunk_ready,
     chunk_sent,
     every_ns,
-    next_thread,
-    next_thread_ends,
     stream,
     stream_next,
 )
@@ -220,10 +218,6 @@ def _of_branches(m: Memory, task: int, op: int, a: int, b: int, c: int) -> int:
         return chunk_ready(m, task, a)
     if op == code.CHUNK_SENT:
         return chunk_sent(m, task, a)
-    if op == code.NEXT_THREAD:
-        return next_thread(m, task)
-    if op == code.NEXT_THREAD_ENDS:
-        return next_thread_ends(m, task)
     return broadcast(m, task, a, b)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from simulator.engines import contract
 from simulator.engines.compiled import code
 from simulator.engines.compiled.facts import is_shared, locks_rows, numbers_of_calls
@@ -238,12 +240,15 @@ class Program:
         self.emit(op, step.cause, int(step.frees_loop))
 
     def _in_thread(self, steps: tuple[Step, ...]) -> None:
+        self._thread(lambda: self._run(steps))
+
+    def _thread(self, work: Callable[[], None]) -> None:
         ends = Label()
         self.emit(code.THREAD, ends)
         self.emit(code.WAIT, THREADS, 1, 1, 1)
         self._compute(self.overheads.thread_hop_ns)
         self.emit(code.THREAD_BEGINS)
-        self._run(steps)
+        work()
         self.mark(ends)
         self.emit(code.THREAD_ENDS)
 
@@ -283,14 +288,14 @@ class Program:
             self._next_chunk(step)
 
     def _next_chunk(self, step: Stream) -> None:
+        def wait(frees_loop: bool) -> None:
+            self.emit(code.EVERY_NS)
+            self.emit(code.HOLD, STREAM, int(frees_loop))
+
         if step.per_chunk_thread:
-            self.emit(code.NEXT_THREAD)
-            self.emit(code.WAIT, THREADS, 1, 1, 1)
-            self._compute(self.overheads.thread_hop_ns)
-        self.emit(code.EVERY_NS)
-        self.emit(code.HOLD, STREAM, int(step.frees_loop or step.per_chunk_thread))
-        if step.per_chunk_thread:
-            self.emit(code.NEXT_THREAD_ENDS)
+            self._thread(lambda: wait(frees_loop=False))
+        else:
+            wait(step.frees_loop)
 
     def _predict(self, accelerator: int, tokens: int, frees_loop: bool) -> None:
         self.emit(code.PREDICT, accelerator, tokens)

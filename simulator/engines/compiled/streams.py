@@ -12,13 +12,10 @@ from simulator.engines.compiled.task import (
     CHUNKS,
     EVERY,
     FIRST_BYTE,
-    HOP_VISIT,
     NS,
-    OPEN_VISIT,
     OUTCOME,
     PC,
 )
-from simulator.engines.compiled.threads import ask_for_thread, give_back
 from simulator.engines.contract import CLIENT_TIMEOUT
 
 
@@ -75,21 +72,6 @@ def chunk_sent(m: Memory, task: int, following: int) -> int:
     m[task + CHUNK] += 1
     m[task + PC] = following
     return JUMPED
-
-
-@kernel
-def next_thread(m: Memory, task: int) -> int:
-    """``NEXT_THREAD``: one ``next()`` of a sync iterator asks for a token of the limiter."""
-    ask_for_thread(m, task)
-    m[task + HOP_VISIT] = m[task + OPEN_VISIT]
-    return GO
-
-
-@kernel
-def next_thread_ends(m: Memory, task: int) -> int:
-    """``NEXT_THREAD_ENDS``: the token is given back."""
-    give_back(m, task, m[task + HOP_VISIT])
-    return GO
 
 
 @kernel

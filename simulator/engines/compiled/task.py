@@ -107,11 +107,10 @@ from simulator.engines.contract import NETWORK
     CHUNK,
     CHUNKS,
     EVERY,
-    HOP_VISIT,
     DEADLINE,
     LOAD,
     SPENT,
-) = range(80)
+) = range(79)
 
 (
     _VISIT_LINK,

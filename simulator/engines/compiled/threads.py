@@ -67,19 +67,12 @@ def pop_frame(m: Memory, task: int) -> int:
 
 
 @kernel
-def ask_for_thread(m: Memory, task: int) -> int:
-    """Queue for a token of the limiter; ``WAIT`` has to follow."""
+def thread(m: Memory, task: int, handler: int) -> int:
+    """``THREAD``: queue for a token of the limiter; ``WAIT`` has to follow."""
     process = m[task + PROC]
     m[task + OPEN_VISIT] = queue(m, task, m[process + THREADS_STATION])
     m[task + ERROR] = NO_ERROR
     acquire_slot(m, m[process + THREADS], task)
-    return GO
-
-
-@kernel
-def thread(m: Memory, task: int, handler: int) -> int:
-    """``THREAD``: the steps that follow are to run in a thread."""
-    ask_for_thread(m, task)
     push_frame(m, task, handler, m[task + OPEN_VISIT])
     return GO
 
@@ -109,13 +102,8 @@ def thread_ends(m: Memory, task: int) -> int:
             return WAITS
     else:
         has_turn(m, task)
-    give_back(m, task, m[m[task + OPEN_FRAME] + FRAME_VISIT])
-    return pop_frame(m, task)
-
-
-@kernel
-def give_back(m: Memory, task: int, visit: int) -> None:
-    """Give a token back."""
+    visit = m[m[task + OPEN_FRAME] + FRAME_VISIT]
     slot = m[visit + VISIT_SLOT]
     released(m, task, visit)
-    release_slot(m, m[m[task + PROC] + THREADS], slot)
+    release_slot(m, m[process + THREADS], slot)
+    return pop_frame(m, task)
