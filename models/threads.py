@@ -8,7 +8,10 @@ accepted waits there even if another process is idle.
 Starlette uses it for ``def`` routes: first come, first served, and a token given back
 is handed straight to the longest waiter.
 
-Modelled: counts, FIFO, hand-over. Not modelled: starting a thread, pruning of idle ones,
+A slot is numbered when it is first used, and the one used last is used next, as AnyIO does
+with its idle threads: a number that is new is a thread that has to be started.
+
+Modelled: counts, FIFO, hand-over. Not modelled: pruning of idle threads (AnyIO's after 10 s),
 ``worker_connections``.
 """
 

@@ -293,6 +293,8 @@ class Overheads:
     loop_before_ns: int  # loop CPU of a request before its handler starts
     loop_after_ns: int  # loop CPU of a request after its handler ended
     thread_hop_ns: int  # loop CPU for handing work to a thread
+    thread_start_ns: int  # how long the loop waits for each thread that its pool has to start
+    first_request_ns: int  # CPU of the first request of each process beyond the others'
     worker_ns: int  # CPU of a sync worker or a server thread per request
     pool_hold_ns: int  # hold of a connection beyond its use, in every try of a transaction
     lock_hold_ns: int  # hold of row locks beyond their use, before the commit

@@ -126,8 +126,18 @@ class _Writer:
             balancers = ["round_robin", "random", "least_connections", "two_choices"]
             server["balancer"] = chance.choice(balancers)
         self.maybe(0.3, server, cores=lambda: chance.randint(1, 3))
-        kinds = {"asgi": ["loop_before", "loop_after", "thread_hop"]}.get(self.kind, ["worker"])
-        every = [*kinds, "pool_hold", "lock_hold", "connect", "close", "timer", "sleep"]
+        asgi = ["loop_before", "loop_after", "thread_hop", "thread_start"]
+        kinds = asgi if self.kind == "asgi" else ["worker"]
+        every = [
+            *kinds,
+            "first_request",
+            "pool_hold",
+            "lock_hold",
+            "connect",
+            "close",
+            "timer",
+            "sleep",
+        ]
         every += ["client_call", "client_scan", "aiohttp_call"]
         chosen = {key: self.duration() for key in every if chance.random() < 0.4}
         server["overheads"] = chance.choice(["none", chosen or "none"])

@@ -231,8 +231,9 @@ class Servers:
     def _handle(self, task: Task) -> Steps:
         """Run the route's steps where the task is; returns the outcome."""
         try:
-            if self._worker_ns:
-                yield from self.runner.compute(task, self._worker_ns, FRAMEWORK)
+            worker_ns = self._worker_ns + self._first_ns(self.wiring.processes[task.process])
+            if worker_ns:
+                yield from self.runner.compute(task, worker_ns, FRAMEWORK)
             yield from self.runner.run(task, self._steps[task.route])
         except Failed as failure:
             return failure.outcome
@@ -247,8 +248,9 @@ class Servers:
         self.unaccepted[task.instance] -= 1
         if not self._kept:
             self.connections[process.index] += 1
-        if overheads.loop_before_ns:
-            yield from self.runner.compute(task, overheads.loop_before_ns, FRAMEWORK)
+        before_ns = overheads.loop_before_ns + self._first_ns(process)
+        if before_ns:
+            yield from self.runner.compute(task, before_ns, FRAMEWORK)
         # uvicorn decides while it reads the request (`on_headers_complete`).
         accepted = self.connections[process.index] < self.plan.server.limit_concurrency
         yield from self.runner.next_turn(task, process)
@@ -264,6 +266,13 @@ class Servers:
         if self._has_after[task.route]:
             yield from self._after(task)
         self.runner.leave(task, process)
+
+    def _first_ns(self, process: Process) -> int:
+        """What the first request of a process costs on top."""
+        if process.has_served:
+            return 0
+        process.has_served = True
+        return self.plan.server.overheads.first_request_ns
 
     def _handler(self, task: Task) -> Steps:
         """Run the route's handler: on the loop, or in a thread and then on the loop."""

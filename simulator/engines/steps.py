@@ -225,6 +225,9 @@ class StepRunner:
             task, visit, process.threads.acquire(), THREADS, frees_loop=True, soon=True
         )
         hop_ns = self.plan.server.overheads.thread_hop_ns
+        if token >= process.threads_started:  # slots are numbered as they are first used
+            process.threads_started = token + 1
+            hop_ns += self.plan.server.overheads.thread_start_ns
         if hop_ns:
             yield from self.compute(task, hop_ns, FRAMEWORK)
         self.leave(task, process)

@@ -42,6 +42,8 @@ class Process:
     pools_station: int  # of the first; the others follow it
     cores: Cores | None  # those of its instance; None: one for every thread
     cores_station: int
+    has_served: bool = False
+    threads_started: int = 0
 
 
 class Wiring:

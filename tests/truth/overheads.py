@@ -49,3 +49,17 @@ SOURCES = {
     ),
 }
 """By key of `server.overheads`: the value, and the measurement it comes from."""
+
+COLD = {
+    "first_request": (
+        "28ms",
+        "the first request of a uvicorn that uses AnyIO imports its backend: a `def` route 28, 28, "
+        "43 ms, of which its second takes 1; a streamed answer 34, 40, 51",
+    ),
+    "thread_start": (
+        "800us",
+        "40 blocking calls at once, AnyIO's threads not yet started: 28 to 45 ms more than "
+        "when they are there",
+    ),
+}
+"""What a server that has not served yet takes on top, measured on another day than the runs."""

@@ -16,8 +16,10 @@ from simulator.engines.reference import run
 from simulator.plan import Plan
 from simulator.scenario import load
 from simulator.trace import NOT_FINISHED, Trace
+from simulator.units import parse_duration
 from simulator.workload import Workload
 from tests.truth.cases import Case
+from tests.truth.overheads import COLD
 from tests.truth.recorded import Figures, Recorded, recorded, warm
 
 SCENARIOS = Path(__file__).parent / "scenarios"
@@ -50,7 +52,8 @@ def replay(
     if case.warm:
         source = warm(source)
     count = replications if case.chance else 1
-    return Replay(case, source, tuple(_play(case, source, k, costs or {}) for k in range(count)))
+    used = {f"{key}_ns": parse_duration(COLD[key][0]) for key in case.cold} | dict(costs or {})
+    return Replay(case, source, tuple(_play(case, source, k, used) for k in range(count)))
 
 
 def _play(case: Case, source: Recorded, replication: int, costs: Mapping[str, int]) -> Figures:

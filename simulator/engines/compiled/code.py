@@ -11,6 +11,8 @@ WORDS = 6
 (
     DRAW_NS,  # stream, sub register or -1, overshoot
     SET_NS,  # ns
+    FIRST_NS,  # ns, ns more for the first request of a process
+    START_NS,  # ns, ns more for a thread that has to be started
     HOLD,  # cause, frees loop
     SLEEP,  # cause, frees loop: of 0 it goes to the back of the loop's queue
     COMPUTE,  # cause, releases the GIL
@@ -76,7 +78,7 @@ WORDS = 6
     ATTEMPT_OP,
     TRAVEL,
     END,
-) = range(67)
+) = range(69)
 
 GO, JUMPED, WAITS, FAILS, SWITCHES_TASK, STARVES, ENDS = range(7)
 """How an instruction ends: the next one, one set by it, later, in failure, in another task,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from simulator.engines import contract
 from simulator.plan import (
     NO_DATABASE,
     UNLIMITED,
@@ -34,6 +35,20 @@ def locks_rows(steps: tuple[Step, ...]) -> bool:
         if isinstance(step, ToThread) and locks_rows(step.steps):
             return True
     return False
+
+
+def slowed_by(plan: Plan, cause: int) -> int:
+    """The database of a query that others, or a fault, slow down; NO_DATABASE if it is none."""
+    for i, pool in enumerate(plan.pools):
+        if cause == contract.hold_query(i) and is_shared(plan, pool.database):
+            return pool.database
+    return NO_DATABASE
+
+
+def needs_no_transaction(plan: Plan, step: With) -> bool:
+    """Whether a block locks no row and loses none, and no database can fail it."""
+    shared = any(is_shared(plan, i) for i in range(len(plan.databases)))
+    return not step.serializable and not shared and not locks_rows(step.steps)
 
 
 def numbers_of_calls(steps: tuple[Step, ...]) -> dict[int, int]:

@@ -51,6 +51,7 @@ from simulator.engines.compiled.servers import (
 from simulator.engines.compiled.steps import (
     compute,
     draw_ns,
+    first_ns,
     hold,
     sleep,
     wait,
@@ -69,6 +70,7 @@ from simulator.engines.compiled.task import (
     PC,
 )
 from simulator.engines.compiled.threads import (
+    start_ns,
     thread,
     thread_begins,
     thread_ends,
@@ -113,6 +115,10 @@ def _basic(m: Memory, task: int, op: int, a: int, b: int, c: int, d: int) -> int
     if op == code.SET_NS:
         m[task + NS] = a
         return code.GO
+    if op == code.FIRST_NS:
+        return first_ns(m, task, a, b)
+    if op == code.START_NS:
+        return start_ns(m, task, a, b)
     if op == code.HOLD:
         return hold(m, task, a, b)
     if op == code.SLEEP:

@@ -43,8 +43,10 @@ from __future__ import annotations
     BUSY_TASK,
     BUSY_VISIT,
     WATCHED,
+    HAS_SERVED,
+    THREADS_STARTED,
     PROCESS_SIZE,
-) = range(40)
+) = range(42)
 
 (
     _INSTANCE_LINK,

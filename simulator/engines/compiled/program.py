@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from simulator.engines import contract
 from simulator.engines.compiled import code
-from simulator.engines.compiled.facts import is_shared, locks_rows, numbers_of_calls
+from simulator.engines.compiled.facts import needs_no_transaction, numbers_of_calls, slowed_by
 from simulator.engines.compiled.store import Store
 from simulator.engines.contract import BACKOFF, CPU, FRAMEWORK, STREAM, THREADS
 from simulator.plan import (
@@ -123,7 +123,7 @@ class Program:
 
     def _in_worker(self) -> None:
         self.emit(code.WORKER)
-        self._compute(self.overheads.worker_ns)
+        self._compute(self.overheads.worker_ns, code.FIRST_NS, self.overheads.first_request_ns)
         self._run(self.route.steps)
         self.mark(self.handler)
         self.emit(code.WORKER_DONE)
@@ -134,7 +134,7 @@ class Program:
 
     def _in_server_thread(self) -> None:
         self.emit(code.SERVER_THREAD)
-        self._compute(self.overheads.worker_ns)
+        self._compute(self.overheads.worker_ns, code.FIRST_NS, self.overheads.first_request_ns)
         self._run(self.route.steps)
         self.mark(self.handler)
         self.emit(code.ANSWER_NOW)
@@ -143,7 +143,8 @@ class Program:
 
     def _on_loop(self) -> None:
         self.emit(code.ON_LOOP)
-        self._compute(self.overheads.loop_before_ns)
+        before_ns, first_ns = self.overheads.loop_before_ns, self.overheads.first_request_ns
+        self._compute(before_ns, code.FIRST_NS, first_ns)
         self.emit(code.READ, self.handler)
         if self.route.on_loop:
             self._run(self.route.steps)
@@ -219,13 +220,14 @@ class Program:
         else:
             self._in_thread(step.steps)
 
-    def _compute(self, ns: int) -> None:
-        if ns:
-            self.emit(code.SET_NS, ns)
+    def _compute(self, ns: int, op: int = code.SET_NS, more_ns: int = 0) -> None:
+        """``more_ns``: what ``op`` may add."""
+        if ns or more_ns:
+            self.emit(op if more_ns else code.SET_NS, ns, more_ns)
             self.emit(code.COMPUTE, FRAMEWORK)
 
     def _wait(self, step: Wait) -> None:
-        database = self._slowed_by(step.cause)
+        database = slowed_by(self.plan, step.cause)
         if database != NO_DATABASE:
             self.emit(code.DRAW_NS, step.time)
             record = self.databases[database]
@@ -246,7 +248,8 @@ class Program:
         ends = Label()
         self.emit(code.THREAD, ends)
         self.emit(code.WAIT, THREADS, 1, 1, 1)
-        self._compute(self.overheads.thread_hop_ns)
+        hop_ns, start_ns = self.overheads.thread_hop_ns, self.overheads.thread_start_ns
+        self._compute(hop_ns, code.START_NS, start_ns)
         self.emit(code.THREAD_BEGINS)
         work()
         self.mark(ends)
@@ -358,7 +361,7 @@ class Program:
         self.emit(code.WAIT, contract.wait_for_pool(pool), frees, 1, 2)
         self.emit(code.CONNECTED, pool, refused, closed)
         self._fork(pool, frees)
-        if self._needs_no_transaction(step):
+        if needs_no_transaction(self.plan, step):
             self._run(step.steps)
         else:
             self._transaction(step, over)
@@ -409,15 +412,3 @@ class Program:
         self.emit(code.LOCK_ROW, step.lock, int(step.shared), DEADLOCK_TIMEOUT_NS)
         cause = contract.wait_for_lock(self.plan, step.lock)
         self.emit(code.LOCKED_ROW, cause, int(step.frees_loop))
-
-    def _slowed_by(self, cause: int) -> int:
-        """The database of a query that others, or a fault, slow down; NO_DATABASE if it is none."""
-        for i, pool in enumerate(self.plan.pools):
-            if cause == contract.hold_query(i) and is_shared(self.plan, pool.database):
-                return pool.database
-        return NO_DATABASE
-
-    def _needs_no_transaction(self, step: With) -> bool:
-        """Whether a block locks no row and loses none, and no database can fail it."""
-        shared = any(is_shared(self.plan, i) for i in range(len(self.plan.databases)))
-        return not step.serializable and not shared and not locks_rows(step.steps)

@@ -39,6 +39,7 @@ from simulator.engines.compiled.process import (
     GIL_WAITED_FROM,
     GIL_WAITED_TO,
     HAS_GIL,
+    HAS_SERVED,
     LOOP_STATION,
 )
 from simulator.engines.compiled.recorder import released, visited
@@ -224,6 +225,15 @@ def _has_waited(m: Memory, task: int, visits: int) -> None:
         granted(m, task, visit, m[task + VALUE])
     else:
         granted(m, task, visit, m[m[task + VALUE] + CONNECTION_SLOT])
+
+
+@kernel
+def first_ns(m: Memory, task: int, ns: int, more: int) -> int:
+    """``FIRST_NS``: what a request costs, the first of a process more."""
+    process = m[task + PROC]
+    m[task + NS] = ns if m[process + HAS_SERVED] != 0 else ns + more
+    m[process + HAS_SERVED] = 1
+    return GO
 
 
 @kernel

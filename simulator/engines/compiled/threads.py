@@ -6,13 +6,19 @@ from simulator.engines.compiled.code import FAILS, GO, WAITS
 from simulator.engines.compiled.gil import release_gil
 from simulator.engines.compiled.jit import kernel
 from simulator.engines.compiled.memory import FRAME, Memory, free, new
-from simulator.engines.compiled.process import HAS_GIL, THREADS, THREADS_STATION
+from simulator.engines.compiled.process import (
+    HAS_GIL,
+    THREADS,
+    THREADS_STARTED,
+    THREADS_STATION,
+)
 from simulator.engines.compiled.recorder import released
 from simulator.engines.compiled.slots import acquire_slot, release_slot
 from simulator.engines.compiled.steps import enter, has_gil, has_turn, leave, take_gil
 from simulator.engines.compiled.task import (
     ERROR,
     NO_ERROR,
+    NS,
     OPEN_FRAME,
     OPEN_VISIT,
     OUTCOME,
@@ -74,6 +80,18 @@ def thread(m: Memory, task: int, handler: int) -> int:
     m[task + ERROR] = NO_ERROR
     acquire_slot(m, m[process + THREADS], task)
     push_frame(m, task, handler, m[task + OPEN_VISIT])
+    return GO
+
+
+@kernel
+def start_ns(m: Memory, task: int, ns: int, start: int) -> int:
+    """``START_NS``: what the hop costs, and the start of a thread that was not there yet."""
+    process = m[task + PROC]
+    slot = m[m[m[task + OPEN_FRAME] + FRAME_VISIT] + VISIT_SLOT]
+    if slot >= m[process + THREADS_STARTED]:
+        m[process + THREADS_STARTED] = slot + 1
+        ns += start
+    m[task + NS] = ns
     return GO
 
 
