@@ -139,6 +139,8 @@ def test_the_whole_document() -> None:
                     "loop_before",
                     "loop_after",
                     "thread_hop",
+                    "thread_start",
+                    "first_request",
                     "worker",
                     "pool_hold",
                     "lock_hold",
