@@ -31,13 +31,15 @@ from simulator.engines.compiled.source import Source
 from simulator.engines.compiled.store import Store
 from simulator.engines.compiled.stuck import stuck, waiting_as_rows
 from simulator.engines.compiled.tables import Columns, NarrowRows, Rows
-from simulator.plan import NEVER, Branch, Gather, Plan, Step, ToThread, With
+from simulator.plan import NEVER, UNLIMITED, Branch, Gather, Load, Plan, Step, ToThread, With
 from simulator.trace import Attempts, Folding, Trace, Visits
 from simulator.workload import Workload
 
 BUDGET = 200_000 if PLAIN else 2_000_000
 """Events between two looks at whether the user wants to stop."""
 ARRIVALS = 1 << 16
+VISITS_OF_REQUEST = 8
+"""There is room for so many beforehand; more are made room for by copying."""
 NUMBER_BITS = 26
 KEY_BITS = 60
 
@@ -87,14 +89,16 @@ class _Run:
             recorder.VISIT_ROW,
             recorder.ATTEMPT_ROW,
         )
-        users = any(load.users for load in plan.loads)
+        expected = len(self.arrival) + sum(_asked(load) for load in plan.loads)
         self.rows: Rows | NarrowRows
         if folding is None:
-            self.rows = Rows(self.columns[0], -1 if users else len(self.arrival))
+            known = not any(load.users for load in plan.loads)
+            self.rows = Rows(self.columns[0], expected, known=known)
         else:
             self.rows = NarrowRows(self.columns[0], self.arrival)
             folding.begin(int(self.arrival[0]) if len(self.arrival) else 0, len(self.arrival))
-        self.visits = Columns(recorder.VISIT_ROW, 1)
+        kept = VISITS_OF_REQUEST * expected if folding is None else 0
+        self.visits = Columns(recorder.VISIT_ROW, 1, kept)
         self.attempts = Columns(recorder.ATTEMPT_ROW, 0)
         self.stop = self._stop()
         self._lay_out()
@@ -347,6 +351,13 @@ class _Run:
 _TABLES = (memory.ROWS, memory.VISITS, memory.ATTEMPTS)
 
 
+def _asked(load: Load) -> int:
+    """The highest index of a load's users, about; 0 where there is no telling."""
+    if not load.users or load.count == UNLIMITED:
+        return 0
+    return min(load.count, contract.REQUESTS_MAX) * 5 // 4 + load.users
+
+
 def _last_branch(steps: tuple[Step, ...]) -> int:
     """The highest number of a branch in these steps; 0 if there is none."""
     last = 0
@@ -369,4 +380,4 @@ def compile_kernels() -> None:
     kernel.run(words)
     recorder.close_all(words, 0)
     recorder.last_moment(words, False)
-    Rows(recorder.ROW, 0).take(np.zeros(0, dtype=np.int64), 0)
+    Rows(recorder.ROW, 0, known=True).take(np.zeros(0, dtype=np.int64), 0)

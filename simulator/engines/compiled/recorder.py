@@ -167,15 +167,16 @@ def place_rows(rows: IntArray, head: IntArray, spent: IntArray) -> int:
     ----------
     rows : ndarray of int64, shape (n, ROW + causes)
         As ``write_row`` wrote them, in any order; the first word is the place.
-    head, spent : ndarray of int64, shapes (ROW, requests) and (requests, causes)
-        What is filled.
+    head, spent : ndarray of int64, shapes (ROW, requests) and (causes, requests)
+        What is filled, from zeros.
     """
     for i in range(rows.shape[0]):
         place = rows[i, 0]
         for column in range(ROW):
             head[column, place] = rows[i, column]
         for column in range(ROW, rows.shape[1]):
-            spent[place, column - ROW] = rows[i, column]
+            if rows[i, column] != 0:
+                spent[column - ROW, place] = rows[i, column]
     return int(rows.shape[0])
 
 

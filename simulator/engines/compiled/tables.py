@@ -12,6 +12,10 @@ from simulator.engines.compiled.recorder import ROW, place_rows
 
 SPARSE = 64
 """With so many times as many indices as rows, places are found by bisection, not in a table."""
+GAPPY = 2
+"""With more than so many times as many indices as rows, rows wait for the end."""
+VISITS_MAX = 1 << 24
+"""Visits that have room beforehand at most, 0.9 GiB of addresses."""
 
 
 class Places:
@@ -41,48 +45,87 @@ class Places:
 
 
 class Rows:
-    """Rows of requests, by index.
+    """Rows of requests, each put at once where its index says.
 
     Parameters
     ----------
     columns : int
         Of a row: what says who, when and how, then the ledger.
     requests : int
-        How many there are if each row has its place beforehand, that of its index; -1 where
-        users come back, so that nobody knows yet.
+        How many there are to be; about so many where users come back.
+    known : bool
+        Whether all indices from 0 on are there. Those of users may have gaps, as one user asks
+        more often than another; with many gaps rows wait for the end.
     """
 
-    def __init__(self, columns: int, requests: int) -> None:
+    def __init__(self, columns: int, requests: int, *, known: bool) -> None:
         self._columns = columns
-        self._known = requests >= 0
-        self._make(max(requests, 0))
-        self._chunks: list[IntArray] = []
+        self._known = known
+        self._taken = 0
+        self._chunks: list[IntArray] = []  # of rows with many gaps between them
+        self._head, self._spent, self._here = self._room(requests)
 
-    def _make(self, count: int) -> None:
-        self._head = np.zeros((ROW, count), dtype=np.int64)
-        self._spent = np.zeros((count, self._columns - ROW), dtype=np.int64)
+    def _room(self, count: int) -> tuple[IntArray, IntArray, Any]:
+        # Memory that nobody has written to costs nothing: no column of causes that nobody has.
+        head = np.zeros((ROW, count), dtype=np.int64)
+        spent = np.zeros((self._columns - ROW, count), dtype=np.int64)
+        return head, spent, np.zeros(0 if self._known else count, dtype=bool)
 
     def take(self, words: IntArray, count: int) -> None:
         """Take so many rows, in any order; the words are written to again."""
         rows = words[: count * self._columns].reshape(-1, self._columns)
-        if self._known:
-            place_rows(rows, self._head, self._spent)
-        else:
-            self._chunks.append(rows.copy())
+        self._taken += len(rows)
+        if not self._known and len(rows):
+            end = int(rows[:, 0].max()) + 1
+            if self._chunks or end > GAPPY * (self._taken + len(self._here)):
+                self._gather()
+                self._chunks.append(rows.copy())
+                return
+            if end > len(self._here):
+                self._widen(2 * end)
+            self._here[rows[:, 0]] = True
+        place_rows(rows, self._head, self._spent)
+
+    def _widen(self, count: int) -> None:
+        before = self._head, self._spent, self._here
+        self._head, self._spent, self._here = self._room(count)
+        have = len(before[2])
+        self._head[:, :have] = before[0]
+        for i in np.flatnonzero(before[1].any(axis=1)).tolist():
+            self._spent[i, :have] = before[1][i]
+        self._here[:have] = before[2]
+
+    def _gather(self) -> None:
+        """What has its place already becomes the first of the chunks."""
+        if self._chunks:
+            return
+        here = np.flatnonzero(self._here)
+        self._chunks.append(np.concatenate([self._head[:, here], self._spent[:, here]]).T.copy())
 
     def sorted(self, arrived: int) -> tuple[list[IntArray], IntArray]:
         """The columns before the ledger, and the ledger, in the order of the index."""
-        if not self._known:
+        if self._chunks:
             index = np.concatenate([rows[:, 0] for rows in self._chunks])
             index.sort()
-            self._make(len(index))
+            self._head, self._spent, _ = self._room(len(index))
             places = Places(index)
             while self._chunks:
                 rows = self._chunks.pop()
                 rows[:, 0] = places.of(rows[:, 0])
                 place_rows(rows, self._head, self._spent)
             self._head[0] = index
-        return [column[:arrived] for column in self._head], self._spent[:arrived]
+        elif not self._known:
+            self._close_gaps()
+        return [column[:arrived] for column in self._head], self._spent[:, :arrived].T
+
+    def _close_gaps(self) -> None:
+        here = np.flatnonzero(self._here)
+        moves = np.flatnonzero(here != np.arange(len(here)))
+        if len(moves):
+            first, end = int(moves[0]), len(here)
+            self._head[:, first:end] = self._head[:, here[first:]]
+            for i in np.flatnonzero(self._spent.any(axis=1)).tolist():
+                self._spent[i, first:end] = self._spent[i, here[first:]]
 
 
 class NarrowRows:
@@ -130,12 +173,12 @@ class NarrowRows:
 
 
 class Columns:
-    """A table in no particular order, by columns."""
+    """A table in no particular order, by columns; with room for about ``expected`` rows."""
 
-    def __init__(self, columns: int, request: int) -> None:
+    def __init__(self, columns: int, request: int, expected: int = 0) -> None:
         self._request = request
         self._count = 0
-        self._table = np.empty((columns, 0), dtype=np.int64)
+        self._table = np.empty((columns, min(expected, VISITS_MAX)), dtype=np.int64)
 
     def take(self, words: IntArray, count: int) -> None:
         """Take so many rows of words that stand column behind column."""
