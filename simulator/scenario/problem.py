@@ -73,12 +73,14 @@ class Problems:
 
 
 def closest(word: str, known: Iterable[str], *, cutoff: float = 0.7) -> str:
-    """The known word that is most like this one; "" where none is like it."""
+    """The known word that is most like this one, or short for it; "" where none is."""
     from difflib import get_close_matches
 
     words = list(known)
     swapped = [other for other in words if sorted(other) == sorted(word)]
-    return next(iter(swapped or get_close_matches(word[:80], words, n=1, cutoff=cutoff)), "")
+    like = swapped or get_close_matches(word[:80], words, n=1, cutoff=cutoff)
+    short = [other for other in words if len(other) >= 3 and word.startswith(other)]
+    return next(iter(like or short), "")
 
 
 def nearest(word: str, known: Iterable[str], *, cutoff: float = 0.7) -> str:
