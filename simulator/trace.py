@@ -65,6 +65,18 @@ class Attempts:
         return len(self.request)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class ByTime:
+    """What visits to all stations of a label came to, by equal pieces of time; see ``by_time``."""
+
+    origin_ns: int
+    width_ns: int
+    used_ns: IntArray  # held, on cores computed
+    waits: IntArray  # visits of requests that began to queue
+    waited_ns: IntArray  # how long they did, whenever it ended
+    lengths: IntArray  # shape (pieces, classes): how many of them, by the class of their wait
+
+
 @dataclass(frozen=True, slots=True)
 class Used:
     """What the visits to one station came to, where they themselves were not kept.
@@ -95,6 +107,7 @@ class Used:
     idle_beside: bool  # a free slot while requests queued in another process
     waits_ns: IntArray  # ascending, of those begun
     all_waits_ns: IntArray  # ascending, of all; only of pools with a timeout
+    by_time: ByTime  # of all stations of its label
 
 
 class Folding(Protocol):

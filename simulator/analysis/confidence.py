@@ -64,6 +64,14 @@ def of_mean(values: FloatArray | IntArray, level: float = LEVEL) -> Interval | N
     return None if found is None else _bent(found, level, _correlation(found))
 
 
+def of_ratio(
+    sums: FloatArray | IntArray, counts: FloatArray | IntArray, level: float = LEVEL
+) -> Interval | None:
+    """The interval of Σ sums / Σ counts, both by equal pieces of one run; None of too few."""
+    found = _batch_means(np.asarray(sums, dtype=np.float64), np.asarray(counts, dtype=np.float64))
+    return None if found is None else _bent(found, level, _correlation(found))
+
+
 def of_quantile(values: IntArray, percentile: float, level: float = LEVEL) -> Interval | None:
     """The interval of a percentile of one run's values, in their order; None of too few.
 
@@ -71,20 +79,37 @@ def of_quantile(values: IntArray, percentile: float, level: float = LEVEL) -> In
     """
     if not len(values):
         return None
-    ordered = np.sort(values)
-    share = percentile / 100
-    rank = min(max(math.ceil(share * len(ordered)), 1), len(ordered))
-    below = _batch_means((values <= ordered[rank - 1]).astype(np.float64))
+    rank = rank_of(percentile, len(values))
+    below = _batch_means((values <= np.partition(values, rank)[rank]).astype(np.float64))
     if below is None:
         return None
-    found, mean = _bent(below, level, _correlation(below)), float(below.mean())
-    # Where the true share below the estimate may be larger, the true percentile may be lower.
-    low = math.floor((share - (found.high - mean)) * len(ordered))
-    high = math.ceil((share + (mean - found.low)) * len(ordered))
-    return Interval(
-        float(ordered[max(low, 1) - 1]),
-        float(ordered[high]) if high < len(ordered) else math.inf,
-    )
+    low, high = _ranks(below, percentile, len(values), level)
+    ranks = [low, min(high, len(values) - 1)]
+    ends = np.partition(values, ranks)[ranks]  # a third of the time that sorting takes
+    return Interval(float(ends[0]), float(ends[1]) if high < len(values) else math.inf)
+
+
+def of_quantile_of_pieces(
+    ordered: IntArray,
+    below: IntArray,
+    counts: IntArray,
+    percentile: float,
+    level: float = LEVEL,
+) -> Interval | None:
+    """The same of values of which only how many lie below the percentile is known, by pieces.
+
+    Parameters
+    ----------
+    ordered : ndarray of int64
+        All values, ascending.
+    below, counts : ndarray of int64
+        Of each piece of time, in their order: how many lie below the percentile, and of how many.
+    """
+    shares = _batch_means(below.astype(np.float64), counts.astype(np.float64))
+    if shares is None or not len(ordered):
+        return None
+    low, high = _ranks(shares, percentile, len(ordered), level)
+    return Interval(float(ordered[low]), float(ordered[high]) if high < len(ordered) else math.inf)
 
 
 def of_share(happened: BoolArray, level: float = LEVEL) -> Interval | None:
@@ -142,15 +167,41 @@ def _unskewed(t: float, skew: float) -> float:
     return (math.cbrt(1 + 6 * skew * (t - skew)) - 1) / (2 * skew)
 
 
-def _batch_means(values: FloatArray) -> FloatArray | None:
-    """The means of the most batches that are hardly correlated, else of the fewest."""
+def rank_of(percentile: float, number: int) -> int:
+    """The place of the nearest-rank percentile among so many ascending values, from 0 on."""
+    return min(max(math.ceil(percentile / 100 * number), 1), number) - 1
+
+
+def _ranks(below: FloatArray, percentile: float, number: int, level: float) -> tuple[int, int]:
+    """Places of the ends of a percentile's interval; the upper may lie beyond all values."""
+    share = percentile / 100
+    found, mean = _bent(below, level, _correlation(below)), float(below.mean())
+    # Where the true share below the estimate may be larger, the true percentile may be lower.
+    low = math.floor((share - (found.high - mean)) * number)
+    high = math.ceil((share + (mean - found.low)) * number)
+    return max(low, 1) - 1, high
+
+
+def _batch_means(values: FloatArray, counts: FloatArray | None = None) -> FloatArray | None:
+    """The means of the most batches that are hardly correlated, else of the fewest.
+
+    ``counts``: how many each value is the sum of; without them each is one.
+    """
     found: FloatArray | None = None
     for batches in BATCHES:
         size = len(values) // batches
         if size < BATCH_MIN:
             continue
         # What does not fill a batch is left out at the beginning, where a run is settling.
-        found = values[len(values) - batches * size :].reshape(batches, size).mean(axis=1)
+        cut = (batches, size)
+        kept = values[len(values) - batches * size :].reshape(cut)
+        if counts is None:
+            found = kept.mean(axis=1)
+        else:
+            of = counts[len(values) - batches * size :].reshape(cut).sum(axis=1)
+            if not of.all():
+                continue  # nothing came for so long: longer batches may have some
+            found = kept.sum(axis=1) / of
         if _correlation(found) <= CORRELATED:
             return found
     return found

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from simulator.analysis.bounds import SHARED_IN_PIECES
+from simulator.analysis.by_time import TimeSums
 from simulator.analysis.exact import exact_sum
 from simulator.analysis.limits import idle_beside, processes, waiting_of
 from simulator.analysis.resources import (
@@ -28,7 +29,7 @@ from simulator.analysis.resources import (
 from simulator.analysis.routes import broadcasts, cycles, streams
 from simulator.arrays import BoolArray, IntArray
 from simulator.plan import NEVER, NO_STREAM, Plan
-from simulator.trace import NOT_GRANTED, Used, Visits
+from simulator.trace import NOT_GRANTED, ByTime, Used, Visits
 
 AT_ONCE = 1 << 17
 """Visits that are taken up together; more where many requests are in work."""
@@ -56,6 +57,11 @@ def why_kept(plan: Plan) -> str | None:
     if cycles(plan):
         return "threads and connections that are taken in two orders"
     return None
+
+
+def time_sums(kind: str, start_ns: int) -> TimeSums:
+    """Takes up the visits to stations of a kind, of which ``FOLDED`` are."""
+    return TimeSums(start_ns, waits=kind not in PER_REQUEST, computes=kind == "cores")
 
 
 class Values:
@@ -108,7 +114,9 @@ class VisitFolding:
         for i, station in enumerate(self._plan.stations):
             if self._folded[i]:
                 labels.setdefault(station.label, []).append(i)
-        self._labels = [_Label(self._plan, indices, requests) for indices in labels.values()]
+        self._labels = [
+            _Label(self._plan, indices, requests, start_ns) for indices in labels.values()
+        ]
 
     def take(self, visits: IntArray) -> bool:
         """Take rows of shape (7, n); whether ``fold`` is to follow."""
@@ -152,19 +160,22 @@ class VisitFolding:
 class _Label:
     """The stations of one label, in all processes."""
 
-    def __init__(self, plan: Plan, indices: Sequence[int], requests: int) -> None:
+    def __init__(self, plan: Plan, indices: Sequence[int], requests: int, start_ns: int) -> None:
         first = plan.stations[indices[0]]
         self._size = first.size
         self._compares = first.kind == "pool" and processes(plan) > 1
         self._idle_beside = False
         self._pieces = _Pieces(requests) if first.kind in SHARED_IN_PIECES else None
         self._stations = [_Station(plan, i, self._pieces) for i in indices]
+        self._sums = time_sums(first.kind, start_ns)
 
     def fold(self, visits: Visits, start_ns: int, period: tuple[int, int]) -> None:
         own = [select(visits, visits.station == one.index) for one in self._stations]
         for one, rows in zip(self._stations, own, strict=True):
             one.highest(rows, start_ns, period[1])
-            one.add(select(rows, rows.released_ns <= period[1]), start_ns, period[1])
+            over = select(rows, rows.released_ns <= period[1])
+            one.add(over, start_ns, period[1])
+            self._sums.add(over)
         self._compare(own, period)
 
     def last(self, visits: Visits, start_ns: int, settled_ns: int, until_ns: int) -> None:
@@ -172,6 +183,7 @@ class _Label:
         for one, rows in zip(self._stations, own, strict=True):
             one.highest(rows, start_ns, until_ns)
             one.add(rows, start_ns, until_ns)
+            self._sums.add(rows)
         self._compare(own, (settled_ns, NEVER))
 
     def _compare(self, own: Sequence[Visits], period: tuple[int, int]) -> None:
@@ -179,7 +191,8 @@ class _Label:
             self._idle_beside = idle_beside(own, self._size, *period)
 
     def used(self, deadlock_ns: int | None) -> dict[int, Used]:
-        return {one.index: one.used(deadlock_ns, self._idle_beside) for one in self._stations}
+        sums = self._sums.sums()
+        return {one.index: one.used(deadlock_ns, self._idle_beside, sums) for one in self._stations}
 
 
 class _Pieces:
@@ -269,7 +282,7 @@ class _Station:
         self._piece_min_ns = min(self._piece_min_ns, int(pieces.min()))
         self._piece_max_ns = max(self._piece_max_ns, int(pieces.max()))
 
-    def used(self, deadlock_ns: int | None, idle_beside: bool) -> Used:
+    def used(self, deadlock_ns: int | None, idle_beside: bool, sums: ByTime) -> Used:
         if self._shared is not None and len(pieces := self._shared.of(self.index)):
             self._bring(pieces)
         endless = [wait for wait, at in self._cut if at == deadlock_ns]
@@ -295,4 +308,5 @@ class _Station:
             idle_beside=idle_beside,
             waits_ns=self._waits.ordered(),
             all_waits_ns=self._all_waits.ordered(),
+            by_time=sums,
         )

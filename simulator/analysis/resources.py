@@ -65,6 +65,24 @@ def waited_ns(visits: Visits) -> IntArray:
     return wait_end_ns(visits) - visits.queued_ns
 
 
+def visit_waits_ns(trace: Trace, indices: list[int], start_ns: int, end_ns: int) -> IntArray:
+    """The waits of requests' visits to these stations between two instants, ascending.
+
+    Without those that never end.
+    """
+    if indices[0] in trace.used:
+        return np.sort(np.concatenate([trace.used[i].waits_ns for i in indices]))
+    _, begun = _between(trace, indices, start_ns, end_ns)
+    return np.sort(waited_ns(begun)[~_endless(trace, begun)])
+
+
+def last_answer_ns(trace: Trace) -> int:
+    """When the last request finished; the end of the run where some are in flight."""
+    if len(trace) and (trace.outcome != IN_FLIGHT).all():
+        return int(trace.finish_ns.max())
+    return trace.end_ns
+
+
 def steps_of(begin: IntArray, end: IntArray) -> tuple[IntArray, IntArray]:
     """Instants of change and how many intervals are open from there on.
 
@@ -132,14 +150,9 @@ def _measure(
 ) -> Resource | None:
     if indices[0] in trace.used:
         return _measure_used(plan, trace, indices, start_ns, end_ns)
-    whole = select(trace.visits, np.isin(trace.visits.station, indices))
-    whole = select(whole, whole.released_ns >= start_ns)
-    if not (whole.request >= 0).any():
+    if not (trace.visits.request[_in_time(trace, indices, start_ns)] >= 0).any():
         return None
-    visits = clipped(whole, min(start_ns, trace.end_ns), end_ns)
-    # Those who queued up in the warm-up are served in time that counts, their waits don't.
-    early = whole.queued_ns[whole.queued_ns <= end_ns] < start_ns
-    by_requests = select(visits, (visits.request >= 0) & ~early)
+    visits, by_requests = _between(trace, indices, start_ns, end_ns)
     station = trace.stations[indices[0]]
     limited = station.size < UNLIMITED
     spec = accelerator_of(plan, station.label)
@@ -170,6 +183,21 @@ def _measure(
     )
 
 
+def _in_time(trace: Trace, indices: list[int], start_ns: int) -> BoolArray:
+    """Which visits to these stations were not over by then."""
+    found: BoolArray = np.isin(trace.visits.station, indices)
+    return found & (trace.visits.released_ns >= start_ns)
+
+
+def _between(trace: Trace, indices: list[int], start_ns: int, end_ns: int) -> tuple[Visits, Visits]:
+    """Visits to these stations between two instants; those of requests that begin there."""
+    whole = select(trace.visits, _in_time(trace, indices, start_ns))
+    visits = clipped(whole, min(start_ns, trace.end_ns), end_ns)
+    # Those who queued up in the warm-up are served in time that counts, their waits don't.
+    early = whole.queued_ns[whole.queued_ns <= end_ns] < start_ns
+    return visits, select(visits, (visits.request >= 0) & ~early)
+
+
 def _measure_used(
     plan: Plan, trace: Trace, indices: list[int], start_ns: int, end_ns: int
 ) -> Resource | None:
@@ -185,7 +213,7 @@ def _measure_used(
     if per_request:
         waited = np.sort(_booked_ns(trace, station.cause, start_ns))
     else:
-        waited = np.sort(np.concatenate([one.waits_ns for one in used]))
+        waited = visit_waits_ns(trace, indices, start_ns, end_ns)
     waited = np.append(waited, np.full(endless, NEVER, dtype=np.int64)) if endless else waited
     busy_ns = sum(one.busy_ns for one in used)
     busy = min(float(Fraction(busy_ns, size * max(end_ns - start_ns, 1))), 1.0)

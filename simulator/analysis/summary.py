@@ -9,7 +9,7 @@ import numpy as np
 
 from simulator.analysis.exact import exact_sum, nearest_rank, rounded
 from simulator.analysis.memory import Memory, measure_memory
-from simulator.analysis.resources import Resource, measure_resources
+from simulator.analysis.resources import Resource, last_answer_ns, measure_resources
 from simulator.analysis.routes import streams
 from simulator.arrays import IntArray
 from simulator.engines.contract import IN_FLIGHT, OK
@@ -125,10 +125,7 @@ def summarize(plan: Plan, trace: Trace, *, since_ns: int = 0) -> Summary:
     counted = trace.arrival_ns >= since_ns
     start_ns = int(trace.arrival_ns[counted].min()) if counted.any() else 0
     finished = trace.outcome != IN_FLIGHT
-    end_ns = trace.end_ns
-    if len(trace) and finished.all():
-        end_ns = int(trace.finish_ns.max())
-    run_ns = max(end_ns - start_ns, 0)
+    run_ns = max(last_answer_ns(trace) - start_ns, 0)
     total = _group(plan, trace, counted, ("total", ""), start_ns, run_ns)
     if len(plan.routes) == 1:
         routes: tuple[Group, ...] = (

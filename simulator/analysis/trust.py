@@ -10,6 +10,7 @@ import numpy as np
 from simulator.analysis import confidence
 from simulator.analysis.confidence import Interval
 from simulator.analysis.inside import inside
+from simulator.analysis.routes import streams
 from simulator.analysis.summary import SECOND_NS
 from simulator.analysis.warmup import Warmup
 from simulator.arrays import BoolArray, FloatArray, IntArray
@@ -136,8 +137,39 @@ def _intervals(plan: Plan, trace: Trace, warmup: Warmup) -> dict[Key, Interval]:
         for percentile in PERCENTILES:
             found[name, f"p{percentile}"] = confidence.of_quantile(latency, percentile)
         found[name, "throughput"] = confidence.of_mean(_per_second(trace, rows))
-    found |= inside(trace, _rows(plan, trace, warmup, ""))
+        found |= _counted(trace, rows, name)
+        if any(streams(route) for route in plan.routes if name in ("", route.name)):
+            found |= _first_byte(plan, trace, rows, name)
+    rows = _rows(plan, trace, warmup, "")
+    for i in np.unique(trace.outcome[rows]).tolist():
+        if i not in (OK, IN_FLIGHT):
+            share = confidence.of_share(trace.outcome[rows] == i)
+            found[f"failure:{trace.outcomes[i]}", "share"] = share
+    found |= inside(plan, trace, rows)
     return {key: value for key, value in found.items() if value is not None}
+
+
+def _counted(trace: Trace, rows: IntArray, name: str) -> dict[Key, Interval | None]:
+    """How many of these requests are answered, how many fail: their shares, times all."""
+    found: dict[Key, Interval | None] = {}
+    outcome = trace.outcome[rows]
+    failed = (outcome != OK) & (outcome != IN_FLIGHT)
+    for what, happened in (("ok", outcome == OK), ("errors", failed)):
+        share = confidence.of_share(happened)
+        if share is not None:
+            found[name, what] = Interval(share.low * len(rows), share.high * len(rows))
+    return found
+
+
+def _first_byte(plan: Plan, trace: Trace, rows: IntArray, name: str) -> dict[Key, Interval | None]:
+    """Of those that are streamed: the time until their first chunk."""
+    streamed = [i for i, route in enumerate(plan.routes) if streams(route)]
+    rows = rows[(trace.outcome[rows] == OK) & np.isin(trace.route[rows], streamed)]
+    times = (trace.first_byte_ns - trace.arrival_ns)[rows]
+    return {
+        (name, f"first_byte_p{percentile}"): confidence.of_quantile(times, percentile)
+        for percentile in PERCENTILES
+    }
 
 
 def _rows(plan: Plan, trace: Trace, warmup: Warmup, name: str) -> IntArray:

@@ -38,6 +38,7 @@ def combined(runs: Sequence[Measured], *, level: float = confidence.LEVEL) -> Me
         for i, name in enumerate(names)
     )
     causes = _causes(runs, intervals, level)
+    failures = _failures(runs, intervals, level)
     resources = _resources(runs, intervals, level)
     limited_by = Counter(run.limited_by for run in runs).most_common(1)[0][0]
     ended = next((run.ended for run in runs if run.ended == "deadlock"), first.ended)
@@ -53,7 +54,7 @@ def combined(runs: Sequence[Measured], *, level: float = confidence.LEVEL) -> Me
             for i in range(len(first.thresholds))
         ),
         ended=ended,
-        failures=_failures(runs),
+        failures=failures,
         causes=causes,
         resources=resources,
         trust=Trust(
@@ -123,9 +124,13 @@ def _causes(
         each = [causes.get((kind, cause)) for causes in found]
         scope = f"cause:{kind} {cause}"
         mean = _estimate((scope, "mean"), [r.mean_ns if r else 0 for r in each], intervals, level)
-        p95 = mean_of([r.p95_ns if r else 0 for r in each])
-        share = mean_of([r.share if r else 0 for r in each])
-        ok = _whole(mean_of([r.ok_mean_ns if r else 0 for r in each]))
+        p95 = _estimate((scope, "p95"), [r.p95_ns if r else 0 for r in each], intervals, level)
+        share = _estimate((scope, "share"), [r.share if r else 0 for r in each], intervals, level)
+        ok = _whole(
+            _estimate(
+                (scope, "ok_mean"), [r.ok_mean_ns if r else 0 for r in each], intervals, level
+            )
+        )
         rows.append(
             CauseNumbers(
                 kind, cause, _whole(mean) or 0, _whole(p95) or 0, float(share or 0), ok or 0
@@ -161,10 +166,18 @@ def _resources(
     return tuple(rows)
 
 
-def _failures(runs: Sequence[Measured]) -> tuple[tuple[str, int | Fraction], ...]:
+def _failures(
+    runs: Sequence[Measured], intervals: dict[Key, Interval], level: float
+) -> tuple[tuple[str, int | Fraction], ...]:
     found = [dict(run.failures) for run in runs]
-    reasons = dict.fromkeys(reason for failures in found for reason in failures)
-    rows = [(r, _count(mean_of([failures.get(r, 0) for failures in found]))) for r in reasons]
+    rows = []
+    for reason in dict.fromkeys(reason for failures in found for reason in failures):
+        counts = [failures.get(reason, 0) for failures in found]
+        shares = [
+            Fraction(count) / run.total.requests for count, run in zip(counts, runs, strict=True)
+        ]
+        _estimate((f"failure:{reason}", "share"), shares, intervals, level)
+        rows.append((reason, _count(mean_of(counts))))
     return tuple(sorted(rows, key=lambda row: -row[1]))
 
 

@@ -90,7 +90,7 @@ def render(
             f"seed {seed}{certain(numbers.trust)}",
         ],
         verdict=_verdict(answer, command, numbers.agreement),
-        notes=[note.strip() for note in notes(numbers.trust, answer.warmup)],
+        notes=[note.strip() for note in notes(numbers.trust, answer.warmup, numbers.spreads)],
         charts=drawings,
         measured=measured,
         findings=findings,
@@ -117,12 +117,12 @@ def _numbers_shown(found: _Numbers) -> dict[str, Any]:
             }
             for result in found.thresholds
         ],
-        "requests": _table(rows.requests(found.groups, found.trust), "route"),
-        "first_byte": _table(rows.first_byte(found.groups, found.trust), "route"),
-        "failures": _table(rows.failures(found.failures, max(found.requests, 1)), "reason"),
+        "requests": _table(found.tables[0], "route"),
+        "first_byte": _table(found.tables[1], "route"),
+        "failures": _table(found.tables[2], "reason"),
         "time_title": _time_title(found),
         "time": found.times,
-        "resources": _table(rows.resources(found.uses, found.trust), "resource"),
+        "resources": _table(found.tables[3], "resource"),
     }
 
 
@@ -180,8 +180,19 @@ class _Numbers:
     agreement: str = ""  # of the replications about the bottleneck
 
     @property
-    def requests(self) -> int | Fraction:
-        return self.groups[-1].numbers.requests
+    def tables(self) -> tuple[rows.Rows, ...]:
+        """Requests, first bytes, failures, resources."""
+        requests = max(self.groups[-1].numbers.requests, 1)
+        return (
+            rows.requests(self.groups, self.trust),
+            rows.first_byte(self.groups, self.trust),
+            rows.failures(self.failures, requests, self.trust),
+            rows.resources(self.uses, self.trust),
+        )
+
+    @property
+    def spreads(self) -> str:
+        return rows.spreads_shown(self.tables, self.times)
 
 
 def _numbers(answer: Answer, several: Several | None) -> _Numbers:

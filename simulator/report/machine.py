@@ -22,6 +22,7 @@ from simulator.record import dataclass
 from simulator.report.terminal import PlacedFinding
 from simulator.thresholds import DURATIONS
 
+_FAILURE = "failure:"
 _COUNTED = ("requests", "ok", "errors", "in_flight", "throughput")
 
 
@@ -59,7 +60,7 @@ def as_dict(
                 "p95_s": _seconds(row.p95_ns),
                 "share": row.share,
                 "ok_mean_s": _seconds(row.ok_mean_ns),
-                "mean_s_interval": interval(trust.of(f"cause:{row.kind} {row.cause}", "mean")),
+                **of_cause(trust, row.kind, row.cause),
             }
             for row in summary.breakdown
         ],
@@ -96,6 +97,11 @@ def intervals(trust: Trust, routes: Sequence[str]) -> dict[str, Any]:
         "stable": trust.not_stable is None,
         "metrics": _intervals(trust, ""),
         "routes": {name: _intervals(trust, name) for name in routes},
+        "failures": {
+            scope.removeprefix(_FAILURE): interval(value, 1)
+            for (scope, _), value in trust.intervals.items()
+            if scope.startswith(_FAILURE)
+        },
     }
 
 
@@ -158,6 +164,17 @@ def _memory(found: Memory) -> dict[str, Any]:
         "threads_max": found.threads,
         "thread_bytes": found.thread_bytes,
         "total_bytes": found.total_bytes,
+    }
+
+
+def of_cause(trust: Trust, kind: str, cause: str) -> dict[str, Any]:
+    """The intervals of a cause, null where it has none."""
+    scope = f"cause:{kind} {cause}"
+    return {
+        "mean_s_interval": interval(trust.of(scope, "mean")),
+        "p95_s_interval": interval(trust.of(scope, "p95")),
+        "share_interval": interval(trust.of(scope, "share"), 1),
+        "ok_mean_s_interval": interval(trust.of(scope, "ok_mean")),
     }
 
 

@@ -10,24 +10,29 @@ from simulator.experiments.measures import Measured, plain
 from simulator.experiments.replications import Replicated
 from simulator.report import machine, rows, terminal
 from simulator.report.spreads import certain, notes
-from simulator.report.text import clean, table
+from simulator.report.text import clean
 
 
 def render(found: Replicated, *, command: str, version: str, seed: int) -> str:
     """The page as text, in the order of the page of one run; ends in a newline."""
     first, together = found.first, found.together
     plan, trust = first.scenario.plan, together.trust
+    spent = rows.times(together.causes, trust)
+    tables = (
+        rows.requests(groups(found), trust),
+        rows.first_byte(groups(found), trust),
+        rows.failures(together.failures, together.total.requests, trust),
+        rows.resources(uses(found), trust),
+    )
+    requests, streamed, failed, used = map(terminal.filled, tables)
     chance = f"seed {seed}{certain(trust)}"
     sections = [
-        [
-            terminal.header(plan, first.scenario.server_preset, chance),
-            *_ending(found),
-        ],
-        [*table(*rows.requests(groups(found), trust)), *notes(trust, first.warmup)],
-        terminal.first_byte(groups(found), trust),
-        terminal.failures(together.failures, together.total.requests),
-        terminal.times(rows.times(together.causes, trust), errors=together.total.errors > 0),
-        _resources(found),
+        [terminal.header(plan, first.scenario.server_preset, chance), *_ending(found)],
+        [*requests, *notes(trust, first.warmup, rows.spreads_shown(tables, spent))],
+        streamed,
+        failed,
+        terminal.times(spent, errors=together.total.errors > 0),
+        [*used, *terminal.waits_note(first.summary)] if used else [],
         _bottleneck(found, command),
         terminal.thresholds(together.thresholds, ""),
         terminal.findings(first.findings),
@@ -125,14 +130,6 @@ def agreement(found: Replicated) -> str:
     return text + (f", else {clean(', '.join(others))}" if others else "")
 
 
-def _resources(found: Replicated) -> list[str]:
-    used, summary = uses(found), found.first.summary
-    if not used:
-        return []
-    lines = table(*rows.resources(used, found.together.trust))
-    return [*lines, *terminal.waits_note(summary)]
-
-
 def _agreeing(found: Replicated) -> int:
     """Runs that the same resource limits."""
     return sum(run.limited_by == found.together.limited_by for run in found.runs)
@@ -156,15 +153,7 @@ def _causes_json(run: Measured, *, spread: bool = True) -> list[dict[str, Any]]:
             "share": row.share,
             "ok_mean_s": row.ok_mean_ns / SECOND_NS,
         }
-        | (
-            {
-                "mean_s_interval": machine.interval(
-                    run.trust.of(f"cause:{row.kind} {row.cause}", "mean")
-                )
-            }
-            if spread
-            else {}
-        )
+        | (machine.of_cause(run.trust, row.kind, row.cause) if spread else {})
         for row in run.causes
     ]
 

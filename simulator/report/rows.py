@@ -12,7 +12,14 @@ from simulator.analysis.trust import PERCENTILES, Trust
 from simulator.experiments.measures import CauseNumbers, Numbers, numbers_of
 from simulator.record import dataclass
 from simulator.report import format
-from simulator.report.spreads import of_cause, of_first_byte, of_resource, spreads
+from simulator.report.spreads import (
+    LABEL,
+    of_cause,
+    of_failure,
+    of_first_byte,
+    of_resource,
+    spreads,
+)
 from simulator.report.text import short, spoken
 
 SHOWN = (50, 95, 99)
@@ -103,16 +110,17 @@ def first_byte(found: Sequence[Requests], trust: Trust) -> Rows:
     return ["FIRST BYTE", *(f"p{p}" for p in SHOWN)], rows
 
 
-def failures(found: Sequence[tuple[str, int | Fraction]], requests: int | Fraction) -> Rows:
+def failures(
+    found: Sequence[tuple[str, int | Fraction]], requests: int | Fraction, trust: Trust
+) -> Rows:
     """Reasons with their counts and shares of all requests."""
-    rows = [
-        [
-            short(reason.replace(":", " ", 1).replace("_", " ")),
-            format.mean_count(number),
-            format.percent(number / requests),
-        ]
-        for reason, number in found
-    ]
+    rows = []
+    for reason, number in found:
+        words = short(reason.replace(":", " ", 1).replace("_", " "))
+        share = number / requests
+        rows.append([words, format.mean_count(number), format.percent(share)])
+        if trust.intervals:
+            rows.append(of_failure(trust, reason, float(share)))
     return ["FAILURES", "count", "share"], rows
 
 
@@ -162,6 +170,12 @@ def resources(found: Sequence[Use], trust: Trust) -> Rows:
         if trust.intervals:
             rows.append(of_resource(trust, row.label, row.busy, row.queue_max, row.waits_ns))
     return ["RESOURCES", "size", "busy", "queue max", "wait mean", "wait p95", "wait max"], rows
+
+
+def spreads_shown(tables: Sequence[Rows], times: Sequence[Time]) -> str:
+    """All cells with intervals, in one text: a – among them is to be explained."""
+    below = [cell for _, rows in tables for row in rows if row[0] == LABEL for cell in row]
+    return " ".join([*below, *(time.spread for time in times)])
 
 
 def size_words(row: Resource) -> str:

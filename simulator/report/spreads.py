@@ -19,19 +19,23 @@ _COLUMNS = ("throughput", "mean", "p50", "p95", "p99", "max")
 def spreads(
     trust: Trust, group: str, values: Sequence[Fraction | int | None], counts: int
 ) -> list[str]:
-    """The cells below a row of REQUESTS.
+    """The cells below a row of REQUESTS; – where the samples are too few for an interval.
 
     Parameters
     ----------
     values : sequence
-        What the row shows: throughput, mean, p50, p95, p99, perhaps max.
+        What the row shows: throughput, mean, p50, p95, p99, max.
     counts : int
         Columns of counts before them.
     """
-    cells = [
-        cell(trust.of(group, what), value, is_rate=what == "throughput")
-        for what, value in zip(_COLUMNS, (*values, None), strict=False)
-    ]
+    cells = []
+    for what, value in zip(_COLUMNS, values, strict=True):
+        found = trust.of(group, what)
+        if what == "max":  # of one run it has none: a longer run has a larger one
+            cells.append(cell(found, value))
+        else:
+            words = _rate if what == "throughput" else format.spread
+            cells.append(_known(found, None if value is None else float(value), words))
     return [LABEL, *[""] * counts, *cells]
 
 
@@ -40,14 +44,24 @@ def cell(interval: Interval | None, value: Fraction | int | None, *, is_rate: bo
     half = interval.half(float(value)) if interval is not None and value is not None else 0.0
     if not half or half == float("inf"):
         return ""  # the same in all runs, or too few to bound it
-    return f"±{format.rate(Fraction(half))}" if is_rate else format.spread(half)
+    return _rate(half) if is_rate else format.spread(half)
+
+
+def _rate(half: float) -> str:
+    return f"±{format.rate(Fraction(half))}"
 
 
 def of_first_byte(trust: Trust, group: str, times_ns: Sequence[int | None]) -> list[str]:
     """The cells below a row of FIRST BYTE: p50, p95, p99."""
     names = (f"first_byte_p{p}" for p in (50, 95, 99))
-    cells = [cell(trust.of(group, what), ns) for what, ns in zip(names, times_ns, strict=True)]
-    return [LABEL, *cells]
+    every = zip(names, times_ns, strict=True)
+    return [LABEL, *(_known(trust.of(group, what), ns, format.spread) for what, ns in every)]
+
+
+def of_failure(trust: Trust, reason: str, share: float) -> list[str]:
+    """The cells below a row of FAILURES: of the share."""
+    found = trust.of(f"failure:{reason}", "share")
+    return [LABEL, "", _known(found, share, lambda half: f"±{format.percent(half)}")]
 
 
 def of_cause(trust: Trust, kind: str, cause: str, mean_ns: int) -> str:
@@ -97,8 +111,11 @@ def certain(trust: Trust) -> str:
     return f", {trust.replications} replications" if trust.replications > 1 else ""
 
 
-def notes(trust: Trust, warmup: Warmup) -> list[str]:
-    """Lines below the table: what was left out, why there are no intervals."""
+def notes(trust: Trust, warmup: Warmup, shown: str) -> list[str]:
+    """Lines below the table: what was left out, why there are no intervals.
+
+    ``shown``: all cells of the page that have intervals, in one text.
+    """
     lines = []
     if warmup.requests:
         until, left_out = format.duration(warmup.until_ns), format.count(warmup.requests, "request")
@@ -111,4 +128,6 @@ def notes(trust: Trust, warmup: Warmup) -> list[str]:
         lines.append(f"    no intervals: {trust.note}; -n 20 repeats it")
     elif trust.method == REPLICATIONS:
         lines.append("    means over the replications, and how far the true mean may lie from them")
+    if format.NONE in shown:
+        lines.append(f"    {format.NONE}: too few samples for an interval")
     return lines

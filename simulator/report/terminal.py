@@ -75,19 +75,35 @@ def render(
         What was left out of the numbers.
     """
     used_seed = plan.seed if seed is None else seed
+    spent = rows.times(summary.breakdown, trust)
+    groups = rows.groups(summary)
+    tables = (
+        rows.requests(groups, trust),
+        rows.first_byte(groups, trust),
+        rows.failures(summary.failures, summary.total.requests, trust),
+        rows.resources(rows.uses(summary), trust),
+    )
+    requests, streamed, failed, used = map(filled, tables)
+    flying = summary.total.in_flight > 0
+    note = [f"    times are those of ok requests; {_flying(summary)}"] if flying else []
     sections = [
         [header(plan, preset, f"seed {used_seed}{certain(trust)}"), *_ending(summary)],
-        [*_requests(summary, trust), *notes(trust, warmup)],
-        first_byte(rows.groups(summary), trust),
-        failures(summary.failures, summary.total.requests),
-        times(rows.times(summary.breakdown, trust), errors=summary.total.errors > 0),
-        _resources(summary, trust),
+        [*requests, *note, *notes(trust, warmup, rows.spreads_shown(tables, spent))],
+        streamed,
+        failed,
+        times(spent, errors=summary.total.errors > 0),
+        _resources(summary, used),
         bottleneck(limited, command),
         thresholds(threshold_results, _flying_note(summary)),
         findings(found),
         [f"  repeat: {command}   {version}, overheads: {overheads(plan.server.overheads)}"],
     ]
     return "\n\n".join("\n".join(lines) for lines in sections if lines) + "\n"
+
+
+def filled(found: rows.Rows) -> list[str]:
+    """The lines of a table; none where it has no rows."""
+    return table(*found) if found[1] else []
 
 
 def server_words(plan: Plan, preset: str | None = None) -> str:
@@ -157,26 +173,9 @@ def ended_words(summary: Summary) -> str:
     return f"{_ENDED[summary.ended]} {total.finished} of {total.requests} have an outcome."
 
 
-def _requests(summary: Summary, trust: Trust) -> list[str]:
-    lines = table(*rows.requests(rows.groups(summary), trust))
-    note = f"    times are those of ok requests; {_flying(summary)}"
-    return [*lines, note] if summary.total.in_flight else lines
-
-
 def _flying(summary: Summary) -> str:
     number = summary.total.in_flight
     return f"{number} {'is' if number == 1 else 'are'} in flight at the end and in none of them"
-
-
-def first_byte(found: Sequence[rows.Requests], trust: Trust) -> list[str]:
-    """Of the routes that stream: until the first chunk."""
-    head, streamed = rows.first_byte(found, trust)
-    return table(head, streamed) if streamed else []
-
-
-def failures(found: Sequence[tuple[str, int | Fraction]], requests: int | Fraction) -> list[str]:
-    """A line for each reason."""
-    return table(*rows.failures(found, requests)) if found else []
 
 
 def times(found: Sequence[rows.Time], *, errors: bool) -> list[str]:
@@ -194,11 +193,10 @@ def times(found: Sequence[rows.Time], *, errors: bool) -> list[str]:
     return [f"  WHERE THE TIME GOES, mean per finished request{of_all}", *lines]
 
 
-def _resources(summary: Summary, trust: Trust) -> list[str]:
-    if not summary.resources:
+def _resources(summary: Summary, used: list[str]) -> list[str]:
+    if not used:
         return ["  RESOURCES", *memory(summary)] if summary.memory else []
-    lines = table(*rows.resources(rows.uses(summary), trust))
-    return [*lines, *waits_note(summary), *memory(summary)]
+    return [*used, *waits_note(summary), *memory(summary)]
 
 
 def waits_note(summary: Summary) -> list[str]:

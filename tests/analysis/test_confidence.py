@@ -108,3 +108,20 @@ def test_mser5_by_its_definition() -> None:
 def test_mser5_does_not_cut_off_the_second_half() -> None:
     assert mser5(np.linspace(0, 1, 1000)) is None
     assert mser5(np.arange(49)) is None
+
+
+def test_a_ratio_is_that_of_its_batches_whatever_stands_in_each_piece() -> None:
+    sums, counts = np.arange(640), np.full(640, 2)
+    assert confidence.of_ratio(sums, counts) == confidence.of_mean(sums / 2)
+    bare = np.where(np.arange(640) % 5 == 0, 2, 0)  # four of five pieces are empty
+    assert confidence.of_ratio(bare * 3, bare) == Interval(3.0, 3.0)
+    assert confidence.of_ratio(bare, bare * 0) is None
+
+
+def test_a_percentile_of_pieces_is_that_of_the_values() -> None:
+    rng = np.random.Generator(np.random.Philox(3))
+    values = rng.integers(0, 1000, 6400)
+    q = int(np.sort(values)[math.ceil(0.95 * 6400) - 1])
+    below = (values.reshape(640, 10) <= q).sum(axis=1)
+    found = confidence.of_quantile_of_pieces(np.sort(values), below, np.full(640, 10), 95)
+    assert found == confidence.of_quantile(values, 95)

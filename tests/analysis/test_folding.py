@@ -36,7 +36,7 @@ routes:
 
 @pytest.fixture(autouse=True)
 def as_if_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Folded runs are long ones, whose resources have no intervals: these here are as if."""
+    """Folded runs are long ones, whose intervals are by pieces of time: these here are as if."""
     monkeypatch.setattr("simulator.analysis.inside.VISITS_UP_TO", -1)
 
 

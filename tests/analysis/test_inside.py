@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from simulator.analysis.by_time import TimeSums, class_of
 from simulator.analysis.confidence import Interval
 from simulator.analysis.inside import PIECES, _used, inside
+from simulator.analysis.resources import select
 from simulator.answer import Answer, simulate
 from simulator.scenario import loads
 from simulator.trace import Visits
@@ -40,9 +44,18 @@ def queue(requests: int, seed: int) -> Answer:
     return simulate(loads(QUEUE.replace("REQUESTS", str(requests))), seed=seed)
 
 
-def test_intervals_of_causes_and_resources_hold_the_exact_value_of_a_queue() -> None:
-    # M/M/1 with λ = 50/s, μ = 100/s: busy 1/2, wait ρ / (μ - λ) = 10 ms, hold 10 ms.
+@pytest.mark.parametrize("long", [False, True])
+def test_intervals_of_causes_and_resources_hold_the_exact_value_of_a_queue(
+    monkeypatch: pytest.MonkeyPatch, long: bool
+) -> None:
+    if long:
+        monkeypatch.setattr("simulator.analysis.inside.VISITS_UP_TO", -1)
+    # M/M/1 with λ = 50/s, μ = 100/s: busy 1/2, wait ρ / (μ - λ) = 10 ms, hold 10 ms; who waits
+    # longer than t: ρ exp((λ - μ) t), one in 20 from ln(10) / 50/s on. Half of the time is wait.
     exact = {
+        ("cause:wait pool:db", "share"): 0.5,
+        ("cause:wait pool:db", "p95"): math.log(10) / 50 * 1e9,
+        ("resource:pool db", "wait_p95_ns"): math.log(10) / 50 * 1e9,
         ("cause:wait pool:db", "mean"): 10 * MS,
         ("cause:hold query:db", "mean"): 10 * MS,
         ("resource:pool db", "busy"): 0.5,
@@ -58,6 +71,93 @@ def test_intervals_of_causes_and_resources_hold_the_exact_value_of_a_queue() -> 
             wrong[key] += found.low <= 1.25 * value <= found.high
     assert {key: n for key, n in held.items() if n < LEAST} == {}
     assert {key: n for key, n in wrong.items() if n >= LEAST} == {}
+
+
+@pytest.mark.parametrize(
+    ("label", "section"),
+    [
+        ("accelerator gpu", "accelerators: {gpu: {batch: {max: 1, wait: 0s}, time: {exp: 10ms}}}"),
+        ("rate limit pay", "services: {pay: {time: 1ms, rate_limit: {kind: token_bucket, "
+         "rate: 100/s, burst: 1, over: wait}}}"),
+    ],
+)  # fmt: skip
+def test_what_is_not_held_slot_by_slot_has_an_interval_too(label: str, section: str) -> None:
+    step = "{predict: gpu}" if "gpu" in label else "{call: pay}"
+    text = QUEUE.replace("REQUESTS", "4000").replace("{query: db, time: {exp: 10ms}}", step)
+    held = wrong = 0
+    for seed in range(SEEDS):
+        answer = simulate(loads(f"{text}\n{section}\n"), seed=seed)
+        found = answer.trust.of(f"resource:{label}", "busy")
+        assert found is not None
+        (busy,) = (row.busy for row in answer.summary.resources if row.label == label)
+        assert busy is not None and found.low <= busy <= found.high
+        held += found.low <= 0.5 <= found.high
+        wrong += found.low <= 0.6 <= found.high
+    assert held >= LEAST > wrong
+
+
+def test_failures_and_first_bytes_have_intervals(sim: Sim, tmp_path: Path) -> None:
+    path = tmp_path / "stream.yaml"
+    path.write_text(
+        "load: {rate: 90/s, requests: 3000}\n"
+        "pools: {db: {size: 1, acquire_timeout: 40ms}}\n"
+        "routes: {r: {handler: async def, steps: [{query: db, time: {exp: 10ms}}, "
+        "{stream: {chunks: 3, every: 5ms}}]}}\n"
+    )
+    document = json.loads(sim("run", str(path), "--json").out)
+    requests, intervals = document["metrics"]["requests"], document["intervals"]
+    ((reason, count),) = document["failures"].items()
+    low, high = intervals["failures"][reason]
+    assert 0 < low < count / requests < high < 0.5
+    for name in ("first_byte_p50_s", "first_byte_p95_s"):
+        low, high = intervals["routes"]["r"][name]
+        assert low < document["routes"]["r"][name] < high
+    low, high = intervals["metrics"]["errors"]
+    assert low < document["metrics"]["errors"] < high
+    page = sim("run", str(path)).out
+    for head in ("FIRST BYTE", "FAILURES"):
+        lines = page[page.index(head) :].splitlines()
+        assert lines[2].startswith("      ± 95%") and "±" in lines[2].replace("± 95%", "")
+
+
+def test_what_is_missing_is_said_once(sim: Sim, tmp_path: Path) -> None:
+    path = tmp_path / "short.yaml"
+    path.write_text(QUEUE.replace("REQUESTS", "150"))
+    page = sim("run", str(path)).out
+    assert page.count("–: too few samples for an interval") == 1
+    path.write_text(QUEUE.replace("REQUESTS", "8000").replace("50/s", "5/s"))
+    assert "too few samples for an interval" not in sim("run", str(path)).out
+
+
+def test_pieces_of_time_are_those_of_a_sum_over_every_instant() -> None:
+    rng = np.random.Generator(np.random.Philox(5))
+    queued = rng.integers(0, 3 * 10**9, 400)
+    granted = queued + rng.integers(0, 2, 400) * rng.integers(0, 10**8, 400)
+    released = granted + rng.integers(0, 10**8, 400)
+    granted[::7] = -1
+    each = np.arange(400)
+    visits = Visits(each * 0, each, each, queued, granted, released, (released - granted) // 2)
+    origin = 10**8
+    whole, parts = (TimeSums(origin, waits=True, computes=False) for _ in range(2))
+    whole.add(visits)
+    for rows in np.array_split(np.argsort(released), 13):
+        parts.add(select(visits, rows))
+    ref, comp = whole.sums(), parts.sums()
+    for name in ("width_ns", "used_ns", "waits", "waited_ns", "lengths"):
+        assert np.array_equal(getattr(ref, name), getattr(comp, name)), name
+    for piece in (0, 17, 200, len(ref.used_ns) - 1):
+        begin = origin + piece * ref.width_ns
+        end = begin + ref.width_ns
+        held = np.minimum(released, end) - np.maximum(granted, begin)
+        assert ref.used_ns[piece] == np.maximum(held, 0)[granted >= 0].sum()
+        here = (queued >= begin) & (queued < end)
+        waits = np.where(granted < 0, released, granted)[here] - queued[here]
+        assert ref.waits[piece] == here.sum() and ref.waited_ns[piece] == waits.sum()
+        assert ref.lengths[piece].sum() == here.sum()
+        assert ref.lengths[piece][0] == (waits == 0).sum()
+    assert ref.width_ns * PIECES < 4 * 10**9 < ref.width_ns * 4 * PIECES
+    classes = class_of(np.array([0, 1, 2, 3, 1000, 1062, 1063, 2**62]))
+    assert classes[:4].tolist() == [0, 1, 17, 25] and classes[4] == 1 + 9 * 16 + 15
 
 
 def test_what_is_the_same_each_time_has_an_interval_of_no_width() -> None:
@@ -87,7 +187,7 @@ def test_utilisation_of_pieces_of_time() -> None:
 
 def test_no_request_has_no_interval() -> None:
     answer = queue(1000, 0)
-    assert inside(answer.trace, np.zeros(0, dtype=np.int64)) == {}
+    assert inside(answer.scenario.plan, answer.trace, np.zeros(0, dtype=np.int64)) == {}
 
 
 @pytest.mark.parametrize("requests", [100, 1000])

@@ -60,6 +60,7 @@ def test_the_whole_document() -> None:
             "stable": True,
             "metrics": {},
             "routes": {"get_user": {}},
+            "failures": {},
         },
         "failures": {},
         "breakdown": [
@@ -71,6 +72,9 @@ def test_the_whole_document() -> None:
                 "share": 0.5,
                 "ok_mean_s": 5.0,
                 "mean_s_interval": None,
+                "p95_s_interval": None,
+                "share_interval": None,
+                "ok_mean_s_interval": None,
             },
             {
                 "kind": "hold",
@@ -80,6 +84,9 @@ def test_the_whole_document() -> None:
                 "share": 0.5,
                 "ok_mean_s": 5.0,
                 "mean_s_interval": None,
+                "p95_s_interval": None,
+                "share_interval": None,
+                "ok_mean_s_interval": None,
             },
         ],
         "resources": {
