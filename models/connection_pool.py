@@ -26,7 +26,8 @@ longest waiter, who connects.
 
 Modelled: sizes, overflow, connecting on demand, refusal, timeout of the wait, FIFO
 hand-over. Not modelled: a slot that stays taken while it is being refused, and those
-who queue behind it; a new request that barges in between a return and the wake-up of the waiter;
+who queue behind it; that a woken thread takes its connection only when it has the GIL; a new
+request that barges in between a return and the wake-up of the waiter;
 recycling and health checks of connections.
 """
 
@@ -139,10 +140,10 @@ class ConnectionPool:
     def acquire(self, owner: Owner | None = None, *, later: bool = False) -> simpy.Event:
         """An event whose value is a ``Connection``, once there is one.
 
-        ``later``: who waits runs some time after the event (its loop is busy, others have the
-        GIL) and says so with ``took``. It fails with ``TooManyConnections`` if the database
-        refuses a connection that is opened for it, with ``PoolTimeout`` if the wait takes longer
-        than the timeout.
+        ``later``: who waits runs some time after the event (its loop may be busy) and says so
+        with ``took``; a thread is there at once. It fails with ``TooManyConnections`` if the
+        database refuses a connection that is opened for it, with ``PoolTimeout`` if the wait
+        takes longer than the timeout.
         """
         if self._idle:
             connection = self._idle.pop() if self._lifo else self._idle.popleft()

@@ -220,16 +220,7 @@ class StepRunner:
         """From the loop to a thread of the limiter, do the work there, and back."""
         process = self.processes[task.process]
         assert process.threads is not None
-        visit = task.queue(process.threads_station)
-        token = yield from self.acquire(
-            task, visit, process.threads.acquire(), THREADS, frees_loop=True, soon=True
-        )
-        hop_ns = self.plan.server.overheads.thread_hop_ns
-        if token >= process.threads_started:  # slots are numbered as they are first used
-            process.threads_started = token + 1
-            hop_ns += self.plan.server.overheads.thread_start_ns
-        if hop_ns:
-            yield from self.compute(task, hop_ns, FRAMEWORK)
+        visit = yield from self._hop(task, process)
         self.leave(task, process)
         if process.gil is not None:
             yield from self.take_gil(task, process)
@@ -242,6 +233,30 @@ class StepRunner:
             process.gil.release()
         yield from self.enter(task, process)
         task.released(visit)
-        process.threads.release(token)
+        process.threads.release(visit.slot)
         if failed is not None:
             raise failed
+
+    def _hop(self, task: Task, process: Process) -> Steps:
+        """Get a thread of the limiter; returns its visit, which has the token.
+
+        AnyIO 4.16 goes to the back of the loop's ready queue before it asks for a token
+        (``run_sync_in_worker_thread``: ``checkpoint``) and again when it has one at once
+        (``CapacityLimiter.acquire_on_behalf_of``: ``cancel_shielded_checkpoint``): of requests
+        that come together the threads start after the others' handlers.
+        """
+        assert process.threads is not None
+        yield from self.next_turn(task, process)
+        visit = task.queue(process.threads_station)
+        event = process.threads.acquire()
+        waits = event.callbacks is not None
+        token = yield from self.acquire(task, visit, event, THREADS, frees_loop=True, soon=True)
+        if not waits:
+            yield from self.next_turn(task, process)
+        hop_ns = self.plan.server.overheads.thread_hop_ns
+        if token >= process.threads_started:  # slots are numbered as they are first used
+            process.threads_started = token + 1
+            hop_ns += self.plan.server.overheads.thread_start_ns
+        if hop_ns:
+            yield from self.compute(task, hop_ns, FRAMEWORK)
+        return visit

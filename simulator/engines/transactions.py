@@ -163,7 +163,7 @@ class Transactions:
     def _connection(self, task: Task, step: With, visit: Visit) -> Steps:
         model = self.processes[task.process].pools[step.pool]
         cause = contract.wait_for_pool(step.pool)
-        event = model.acquire(task, later=True)
+        event = model.acquire(task, later=step.frees_loop)
         connection: Connection
         try:
             connection = yield from self.runner.acquire(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from simulator.plan import ServerKind
+from simulator.scenario import loads
 from tests.engines.reading import finished, ledger, traced
 from tests.plans import MILLISECOND, Steps, burst, plan
 
@@ -13,9 +14,43 @@ def test_a_burst_moves_breadth_first() -> None:
     """FIELD: threads start only after the burst is parsed."""
     steps = Steps(on_loop=False)
     case = plan(steps, steps.block(10 * MS), load=burst(3), loop_before_ns=1 * MS)
-    # Request 0 is read at 0–1 alone; 1 and 2 are polled in the next turn, behind 0's handler.
+    # Request 0 is read at 0–1 alone; 1 and 2 are polled in the next turn, behind 0's handler,
+    # which asks for its thread in the turn after that and starts it a turn later.
     trace = traced(case, [0, 0, 0])
-    assert finished(trace) == [11, 13, 13]
+    assert finished(trace) == [13, 13, 13]
+
+
+def test_a_thread_starts_after_the_handlers_of_others_that_came_with_it() -> None:
+    """AnyIO: a turn of the loop before the token, another one with it."""
+    both = loads(
+        """
+        server: {preset: fastapi, overheads: {loop_before: 1ms}}
+        pools: {db: {size: 1}}
+        routes:
+          first:
+            path: GET /first
+            handler: def
+            load: {requests: 1, at: once}
+            steps: [{query: db, time: 10ms}]
+          second:
+            path: GET /second
+            handler: async def
+            load: {requests: 1, at: once}
+            steps: [{query: db, time: 10ms}]
+        """
+    ).plan
+    # Both are read by 2; at 2 the second one's handler takes the connection, then the thread asks.
+    trace = traced(both)
+    assert finished(trace) == [22, 12]
+    assert ledger(trace, 0)["wait pool:db"] == 10
+
+
+def test_who_waited_for_a_token_starts_its_thread_in_the_turn_that_wakes_it() -> None:
+    steps = Steps(on_loop=False)
+    case = plan(steps, steps.block(10 * MS), load=burst(2), threads=1, loop_after_ns=1 * MS)
+    # At 10 the first answers until 11; the second's thread begins then, with no turn between.
+    trace = traced(case, [0, 0])
+    assert finished(trace) == [11, 22]
 
 
 def test_threads_that_only_wait_begin_when_the_loop_lets_go_of_the_gil() -> None:

@@ -23,7 +23,7 @@ def needed(scenario: Scenario, database: str) -> Iterator[str]:
         yield "gunicorn"
     if plan.pools and database != "none":
         yield "psycopg"
-        awaited = awaited_pools(plan)
+        awaited = awaited_pools(plan, document)
         for i, pool in enumerate(plan.pools):
             preset = document["pools"][pool.label]["preset"]
             if preset == "sqlalchemy":

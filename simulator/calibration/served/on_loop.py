@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 
@@ -33,6 +35,9 @@ from simulator.plan import (
 
 MESSAGE = "0123456789abcdef"
 """What is broadcast."""
+
+REQUESTS_AT_ONCE_MAX = 2000
+"""How many may wait at a time for a blocking pool that the loop and threads use."""
 
 Run = Callable[[Task], Awaitable[None]]
 
@@ -87,11 +92,11 @@ class OnLoop:
 
             return sleep
         index = self.process.pool_of_cause[step.cause]
-        struck = self.process.database_faults(index)
+        struck, view = self.process.database_faults(index), self._view(index)
 
         async def query(task: Task) -> None:
             ns = struck(draw(task))
-            await task.held[index].sleep(ns / 1e9)
+            await view(task.held[index]).sleep(ns / 1e9)
             task.marks.last_query = time.monotonic_ns()
 
         return query
@@ -99,7 +104,8 @@ class OnLoop:
     def _with(self, step: With, pool: int) -> Run:
         if not step.frees_loop:
             return self._blocking_with(step)
-        connections, index = self.process.pools[step.pool], step.pool
+        view, index = self._view(step.pool), step.pool
+        connections = view(self.process.pools[index])
         inner = self.steps(step.steps, step.pool)
         if step.serializable or locks_rows(step.steps):
             inner = self._transaction(step, inner)
@@ -118,6 +124,12 @@ class OnLoop:
                 await connections.give(connection)
 
         return run
+
+    def _view(self, pool: int) -> Callable[[Any], Any]:
+        """How the loop uses a connection: as it is, or in a thread if threads use it too."""
+        if pool not in self.process.pools_for_both:
+            return lambda connection: connection
+        return ThreadsBeside
 
     def _blocking_with(self, step: With) -> Run:
         """A blocking driver on the loop; its block may await between its queries."""
@@ -142,7 +154,7 @@ class OnLoop:
         return run
 
     def _transaction(self, step: With, inner: Run) -> Run:
-        index, awaited = step.pool, step.frees_loop
+        index, awaited, view = step.pool, step.frees_loop, self._view(step.pool)
         isolation = self.process.written[id(step)]["isolation"]
         backoff = [self.process.draw(stream) for stream in step.retries.backoff]
 
@@ -152,7 +164,7 @@ class OnLoop:
                 await result
 
         async def once(task: Task) -> str | None:
-            connection = task.held[index]
+            connection = view(task.held[index])
             await call(connection.begin, isolation)
             try:
                 await inner(task)
@@ -187,11 +199,11 @@ class OnLoop:
     def _lock(self, step: Lock, pool: int) -> Run:
         statement = self.thread.statement(step)
         row = self.process.row(step.lock)
-        struck = self.process.database_faults(pool)
+        struck, view = self.process.database_faults(pool), self._view(pool)
 
         async def run(task: Task) -> None:
             struck(0)
-            await task.held[pool].lock(statement, row(task))
+            await view(task.held[pool]).lock(statement, row(task))
             if not task.marks.first_lock:
                 task.marks.first_lock = time.monotonic_ns()
 
@@ -247,3 +259,25 @@ class OnLoop:
             await run_in_threadpool(inner, task)
 
         return run
+
+
+class ThreadsBeside:
+    """A blocking pool or a connection of it, used from the loop: each call in a thread.
+
+    These threads are none of the 40 that handlers have: a step that waits for a connection
+    holds no thread of the limiter.
+    """
+
+    _threads = ThreadPoolExecutor(REQUESTS_AT_ONCE_MAX, thread_name_prefix="for the loop")
+
+    def __init__(self, blocking: Any) -> None:
+        self._blocking = blocking
+
+    def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
+        method = getattr(self._blocking, name)
+
+        async def call(*given: Any) -> Any:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._threads, method, *given)
+
+        return call

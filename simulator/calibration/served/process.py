@@ -14,7 +14,12 @@ from simulator.calibration.served.clients import Clients, RemoteDevices
 from simulator.calibration.served.failures import Failed
 from simulator.calibration.served.spec import Spec
 from simulator.calibration.served.task import Task
-from simulator.calibration.served.written import awaited_pools, steps_as_written, updated_locks
+from simulator.calibration.served.written import (
+    awaited_pools,
+    pools_for_both,
+    steps_as_written,
+    updated_locks,
+)
 from simulator.distributions import Constant
 from simulator.engines import contract
 from simulator.engines.faults import Faults
@@ -39,7 +44,8 @@ class Process:
         self.struck = {(fault.target, fault.index) for fault in plan.faults}
         self.written = steps_as_written(spec.document, plan)
         self.updated_locks = updated_locks(plan)
-        self.awaited_pools = awaited_pools(plan)
+        self.awaited_pools = awaited_pools(plan, spec.document)
+        self.pools_for_both = pools_for_both(plan, spec.document)
         self.pool_of_cause = {contract.hold_query(i): i for i in range(len(plan.pools))}
         self.pools: list[Any] = []
         self.clients = Clients(self)

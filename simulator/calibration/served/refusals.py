@@ -114,7 +114,7 @@ def _addresses(plan: Plan) -> Iterator[str]:
 
 
 def _pools(scenario: Scenario) -> Iterator[str]:
-    plan, awaited = scenario.plan, awaited_pools(scenario.plan)
+    plan, awaited = scenario.plan, awaited_pools(scenario.plan, scenario.document)
     for i, pool in enumerate(plan.pools):
         place = f"pools.{pool.label}"
         preset = scenario.document["pools"][pool.label]["preset"]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from simulator.plan import Call, Gather, Lock, Plan, Route, Step, ToThread, With
+from simulator.engines.contract import hold_query
+from simulator.plan import Call, Gather, Lock, Plan, Route, Step, ToThread, Wait, With
 from simulator.scenario.lower import Document
 
 
@@ -54,9 +55,45 @@ def steps_of(plan: Plan) -> Iterator[Step]:
         yield from all_steps((*route.steps, *route.after))
 
 
-def awaited_pools(plan: Plan) -> set[int]:
-    """Pools whose connections are awaited on a loop somewhere; the others are blocking."""
+def awaited_pools(plan: Plan, document: Document) -> set[int]:
+    """Pools whose connections are awaited on a loop somewhere; the others are blocking.
+
+    One that threads use as well can only be a blocking one, which the loop waits for in
+    threads beside its own; but asyncpg's, which has no blocking form, threads ask through the
+    loop.
+    """
+    blocking = {
+        i
+        for i in _used_in_threads(plan)
+        if document["pools"][plan.pools[i].label]["preset"] != "asyncpg"
+    }
+    return _used_on_loops(plan) - blocking
+
+
+def pools_for_both(plan: Plan, document: Document) -> set[int]:
+    """Blocking pools that a loop waits for as well."""
+    return _used_on_loops(plan) - awaited_pools(plan, document)
+
+
+def _used_on_loops(plan: Plan) -> set[int]:
     return {step.pool for step in steps_of(plan) if isinstance(step, With) and step.frees_loop}
+
+
+def _used_in_threads(plan: Plan) -> set[int]:
+    return {
+        step.pool
+        for step in steps_of(plan)
+        if isinstance(step, With)
+        for use in (step, *all_steps(step.steps))
+        if isinstance(use, With | Wait | Lock) and not use.frees_loop and _uses(use, step.pool)
+    }
+
+
+def _uses(step: With | Wait | Lock, pool: int) -> bool:
+    """Whether a step of a block on this pool takes or uses a connection of it."""
+    if isinstance(step, Wait):
+        return step.cause == hold_query(pool)
+    return isinstance(step, Lock) or step.pool == pool
 
 
 def locks_rows(steps: tuple[Step, ...]) -> bool:

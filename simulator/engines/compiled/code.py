@@ -35,10 +35,11 @@ WORDS = 6
     AFTERWARDS,  # where its background work begins
     AFTERWARDS_DONE,
     FAILS_TO_START,
+    CHECKPOINT,  # whether only if it has not waited for a token
     THREAD,  # where to go on after the steps, be it in failure
     THREAD_BEGINS,
     THREAD_ENDS,
-    WITH_OP,  # pool, handler
+    WITH_OP,  # pool, handler, whether a loop has to come to it when it has waited
     CONNECTED,  # pool, where the refused goes on, where one in an outage
     DATABASE_HOLD,  # cause, frees loop, database
     QUERY,  # cause, frees loop, database
@@ -78,7 +79,7 @@ WORDS = 6
     ATTEMPT_OP,
     TRAVEL,
     END,
-) = range(69)
+) = range(70)
 
 GO, JUMPED, WAITS, FAILS, SWITCHES_TASK, STARVES, ENDS = range(7)
 """How an instruction ends: the next one, one set by it, later, in failure, in another task,

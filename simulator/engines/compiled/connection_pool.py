@@ -32,6 +32,7 @@ from simulator.engines.compiled.task import (
     PENDING,
     POOL_TIMED_OUT,
     REQUEST,
+    TAKES_LATER,
     TOO_MANY_CONNECTIONS,
     VALUE,
     WAIT_SERIAL,
@@ -225,8 +226,8 @@ def release_connection(m: Memory, pool: int, connection: int, close: bool) -> No
     task = m[pool + POOL_FIRST]
     if task != 0 and (not close or m[pool + POOL_TELLS] != 0):
         _unqueue(m, pool, task)
-        m[connection + UNTAKEN] = 1
-        m[pool + POOL_UNTAKEN] += 1
+        m[connection + UNTAKEN] = m[task + TAKES_LATER]
+        m[pool + POOL_UNTAKEN] += m[task + TAKES_LATER]
         m[connection + FRESH] = m[connection + BACKEND] < 0
         if m[connection + FRESH] != 0:
             connect(m, pool, connection)

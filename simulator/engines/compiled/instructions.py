@@ -70,6 +70,7 @@ from simulator.engines.compiled.task import (
     PC,
 )
 from simulator.engines.compiled.threads import (
+    checkpoint,
     start_ns,
     thread,
     thread_begins,
@@ -172,7 +173,7 @@ def _of_server(m: Memory, task: int, op: int, a: int, b: int) -> int:
 @kernel
 def _of_database(m: Memory, task: int, op: int, a: int, b: int, c: int) -> int:
     if op == code.WITH_OP:
-        return with_(m, task, a, b)
+        return with_(m, task, a, b, c)
     if op == code.CONNECTED:
         return connected(m, task, a, b, c)
     if op == code.RESET:
@@ -181,6 +182,8 @@ def _of_database(m: Memory, task: int, op: int, a: int, b: int, c: int) -> int:
         return with_closes(m, task, a)
     if op == code.WITH_ENDS:
         return with_ends(m, task, a)
+    if op == code.CHECKPOINT:
+        return checkpoint(m, task, a)
     if op == code.THREAD:
         return thread(m, task, a)
     if op == code.THREAD_BEGINS:

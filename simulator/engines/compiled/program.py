@@ -230,8 +230,7 @@ class Program:
         database = slowed_by(self.plan, step.cause)
         if database != NO_DATABASE:
             self.emit(code.DRAW_NS, step.time)
-            record = self.databases[database]
-            self.emit(code.QUERY, step.cause, int(step.frees_loop), record)
+            self.emit(code.QUERY, step.cause, int(step.frees_loop), self.databases[database])
             return
         overshoot = {
             contract.AWAIT: self.overheads.timer_ns,
@@ -246,8 +245,10 @@ class Program:
 
     def _thread(self, work: Callable[[], None]) -> None:
         ends = Label()
+        self.emit(code.CHECKPOINT, 0)
         self.emit(code.THREAD, ends)
         self.emit(code.WAIT, THREADS, 1, 1, 1)
+        self.emit(code.CHECKPOINT, 1)
         hop_ns, start_ns = self.overheads.thread_hop_ns, self.overheads.thread_start_ns
         self._compute(hop_ns, code.START_NS, start_ns)
         self.emit(code.THREAD_BEGINS)
@@ -357,7 +358,7 @@ class Program:
         pool, frees = step.pool, int(step.frees_loop)
         cause = contract.hold_connect(pool)
         refused, over, closed, on = Label(), Label(), Label(), Label()
-        self.emit(code.WITH_OP, pool, over)
+        self.emit(code.WITH_OP, pool, over, int(step.frees_loop))
         self.emit(code.WAIT, contract.wait_for_pool(pool), frees, 1, 2)
         self.emit(code.CONNECTED, pool, refused, closed)
         self._fork(pool, frees)

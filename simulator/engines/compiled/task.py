@@ -73,6 +73,7 @@ from simulator.engines.contract import NETWORK
     OUTCOME,  # what it fails with
     RESULT,
     WAIT_SERIAL,
+    TAKES_LATER,  # who waits for a connection goes on when its loop comes to it
     GIL_SERIAL,
     WAIT_CAUSE,
     GIL_SWITCHES,
@@ -110,7 +111,7 @@ from simulator.engines.contract import NETWORK
     DEADLINE,
     LOAD,
     SPENT,
-) = range(79)
+) = range(80)
 
 (
     _VISIT_LINK,

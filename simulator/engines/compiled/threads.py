@@ -14,7 +14,14 @@ from simulator.engines.compiled.process import (
 )
 from simulator.engines.compiled.recorder import released
 from simulator.engines.compiled.slots import acquire_slot, release_slot
-from simulator.engines.compiled.steps import enter, has_gil, has_turn, leave, take_gil
+from simulator.engines.compiled.steps import (
+    enter,
+    has_gil,
+    has_turn,
+    leave,
+    next_turn,
+    take_gil,
+)
 from simulator.engines.compiled.task import (
     ERROR,
     NO_ERROR,
@@ -22,6 +29,7 @@ from simulator.engines.compiled.task import (
     OPEN_FRAME,
     OPEN_VISIT,
     OUTCOME,
+    PENDING,
     PHASE,
     PROC,
     VISIT_SLOT,
@@ -69,6 +77,19 @@ def pop_frame(m: Memory, task: int) -> int:
     if failed != OK:
         m[task + OUTCOME] = failed
         return FAILS
+    return GO
+
+
+@kernel
+def checkpoint(m: Memory, task: int, unless_waited: int) -> int:
+    """``CHECKPOINT``: to the back of the loop's ready queue, as AnyIO before and with a token."""
+    if m[task + PHASE] == 0:
+        if unless_waited != 0 and m[task + PENDING] != 0:
+            return GO
+        next_turn(m, task)
+        m[task + PHASE] = 1
+        return WAITS
+    has_turn(m, task)
     return GO
 
 

@@ -74,6 +74,7 @@ from simulator.engines.compiled.task import (
     POOL_TIMED_OUT,
     PROC,
     REQUEST,
+    TAKES_LATER,
     VALUE,
     VISIT_WAITED,
     WAITED,
@@ -133,11 +134,12 @@ def is_out(m: Memory, database: int) -> bool:
 
 
 @kernel
-def with_(m: Memory, task: int, index: int, handler: int) -> int:
+def with_(m: Memory, task: int, index: int, handler: int, later: int) -> int:
     """``WITH``: ask for a connection; ``WAIT`` has to follow."""
     visit = queue(m, task, m[m[task + PROC] + POOLS_STATION] + index)
     m[task + OPEN_VISIT] = visit
     push_frame(m, task, handler, visit)
+    m[task + TAKES_LATER] = later
     acquire_connection(m, pool_of(m, task, index), task)
     return GO
 
