@@ -18,7 +18,7 @@ from simulator.arrays import FloatArray
 from simulator.calibration.figures import FIGURES, values
 from simulator.calibration.generator import Budget, CouldNotKeepUp, Live, drive
 from simulator.calibration.measuring import computed, cpu_steps
-from simulator.calibration.predicting import Redecided
+from simulator.calibration.predicting import Redecided, with_split
 from simulator.engines.reference import run
 from simulator.plan import Plan
 from simulator.record import dataclass
@@ -74,6 +74,7 @@ def agreement(
     url: str,
     *,
     served: bool = False,
+    splits: tuple[tuple[int, ...], ...] = (),
     runs: int = RUNS,
     budget: Budget | None = None,
     allow_remote: bool = False,
@@ -87,6 +88,8 @@ def agreement(
         By name of the load.
     served : bool
         Whether the server draws the very times of these plans.
+    splits : tuple of tuple of int
+        How its workers share connections, as observed; each replication has one of them.
 
     Raises
     ------
@@ -109,7 +112,7 @@ def agreement(
         if not lives:
             break
         say(f"{name}: simulating")
-        traces = _simulated(plan, lives if served else [])
+        traces = _simulated(plan, lives if served else [], splits)
         rows += _rows(name, plan, [live.trace for live in lives], traces)
         drawn.append(Curve(name, curves([v.trace for v in lives]), curves(traces)))
         if partial:
@@ -128,7 +131,7 @@ def _sent(plan: Plan, url: str, budget: Budget | None, allow_remote: bool) -> tu
     raise AssertionError("unreachable")
 
 
-def _simulated(plan: Plan, lives: list[Live]) -> list[Trace]:
+def _simulated(plan: Plan, lives: list[Live], splits: tuple[tuple[int, ...], ...]) -> list[Trace]:
     """Replications with the arrivals that were sent; with the served times where there are any."""
     if not lives:
         return [run(plan, _drawn_anew(plan, k)) for k in range(REPLICATIONS)]
@@ -136,7 +139,9 @@ def _simulated(plan: Plan, lives: list[Live]) -> list[Trace]:
     steps = [step for route in plan.routes for step in cpu_steps((*route.steps, *route.after))]
     streams = frozenset(step.time for step in steps)
     cpu = median(ratios) if ratios else 1.0
-    return [run(plan, Redecided(plan, k, cpu, streams)) for k in range(REPLICATIONS)]
+    chosen = [with_split(plan, splits[k % len(splits)]) if splits else plan
+              for k in range(REPLICATIONS)]  # fmt: skip
+    return [run(one, Redecided(one, k, cpu, streams)) for k, one in enumerate(chosen)]
 
 
 def _drawn_anew(plan: Plan, replication: int) -> Workload:

@@ -20,12 +20,16 @@ DRIFT_OF_NOTHING = 1.5
 def overheads_yaml(fit: Fit, told: Iterable[str]) -> str:
     """The overheads as a file that ``server.overheads`` names, each with its interval."""
     lines = [f"# {line}" for line in told]
-    for value in fit.values:
+    for value in _all(fit):
         lines.append(f"{value.name}: {spelt(value.mean_s)}  # {interval(value)}")
     lines += [f"# {note}" for note in fit.notes]
     lines.append(f"# a request that does nothing takes {spelt(fit.rest.mean_s)} more than its")
     lines.append("# loop's time: kernel, loopback and client; it is in no overhead")
     return "\n".join(lines) + "\n"
+
+
+def _all(fit: Fit) -> tuple[Value, ...]:
+    return fit.values if fit.gil_wake is None else (*fit.values, fit.gil_wake)
 
 
 def interval(value: Value) -> str:
@@ -41,9 +45,7 @@ def spelt(seconds: float) -> str:
 def overheads_table(fit: Fit) -> list[str]:
     """The overheads as printed."""
     cells = [("OVERHEADS", "", "95 %")]
-    cells += [
-        (v.name, spelt(v.mean_s), f"{spelt(v.low_s)} … {spelt(v.high_s)}") for v in fit.values
-    ]
+    cells += [(v.name, spelt(v.mean_s), f"{spelt(v.low_s)} … {spelt(v.high_s)}") for v in _all(fit)]
     rest = fit.rest
     cells.append(("(kernel, client)", spelt(rest.mean_s), f"{spelt(rest.low_s)} … "
                   f"{spelt(rest.high_s)}"))  # fmt: skip

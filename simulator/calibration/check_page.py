@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
-from statistics import median
 from typing import Any
 
 from simulator.calibration.check import Checked
 from simulator.calibration.figures import ABSOLUTE_S, Figure
+from simulator.calibration.splits import sentence
 from simulator.report import format
 from simulator.report.format import NONE, duration, percent, rate
 
@@ -39,7 +39,7 @@ def render(checked: Checked, *, command: str, version: str) -> str:
     if measured.cpu is not None:
         lines.append(f"  cpu steps     took {measured.cpu:.3f} of their time in the runs")
     if measured.splits:
-        lines.append(f"  splits        {_splits(measured.splits)}")
+        lines.append(f"  splits        {sentence(measured.splits)}")
     shown = ("python", "fastapi", "uvicorn", "uvloop", "gunicorn", "asyncpg", "database")
     told = ", ".join(f"{k} {measured.versions[k]}" for k in shown if k in measured.versions)
     lines += [f"  served by     {told}", *(f"  note          {note}" for note in checked.notes)]
@@ -130,11 +130,3 @@ def _shown(figure: Figure) -> Any:
     if figure.name == "throughput":
         return lambda value: rate(Fraction(value))
     return lambda value: duration(round(value * 1e9))
-
-
-def _splits(splits: Sequence[tuple[int, ...]]) -> str:
-    busiest = sorted(shares[0] / sum(shares) for shares in splits)
-    return (
-        f"the busiest worker has {percent(busiest[0])} to {percent(busiest[-1])} of the "
-        f"connections, {percent(median(busiest))} in the median of {len(busiest)}"
-    )

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from simulator.arrays import FloatArray
+from simulator.calibration.interference import wakes_s
 from simulator.calibration.machinery import (
     AIOHTTP,
     AWAIT,
@@ -72,6 +73,8 @@ class Fit:
     values: tuple[Value, ...]
     rest: Value  # of a single request that does nothing: kernel, loopback, client
     notes: tuple[str, ...]
+    beside: tuple[float, ...] = ()  # mean seconds of doing nothing beside a thread that computes
+    gil_wake: Value | None = None  # of ``server.gil.wake``
 
     def overheads(self) -> dict[str, float]:
         """By key of ``server.overheads``, in seconds, none below 0."""
@@ -103,6 +106,11 @@ def fit(machine: Machinery, ask: Ask) -> Fit:
         now = found.overheads()
         if all(abs(s - before[name]) < _close_s(name) for name, s in now.items()):
             break
+    if found.beside:
+        # Kernel and client are in what was measured, and not in what is simulated.
+        means_s = [mean_s - max(found.rest.mean_s, 0.0) for mean_s in found.beside]
+        wakes = wakes_s(_with(machine, found), means_s)
+        found = replace(found, gil_wake=_value("gil_wake", wakes))
     return found
 
 
@@ -125,15 +133,19 @@ def _moved(value: Value, by_s: float) -> Value:
 
 def _read_off(machine: Machinery, ask: Ask) -> Fit:
     seen: dict[tuple[str, str], list[Answers]] = {}
+    beside: list[float] = []
     for probe in machine.probes:
         answers = ask(probe)
+        if probe.purpose == "beside":
+            beside.append(float(answers.of(NOTHING).ok.mean()))
+            continue
         (label,) = probe.loads
         if probe.purpose != "warm up":
             _check(answers, label)
             seen.setdefault((probe.purpose, label), []).append(answers)
     if machine.kind != "asgi":
         return _fit_workers(seen)
-    return _fit_loop(machine, seen)
+    return replace(_fit_loop(machine, seen), beside=tuple(beside))
 
 
 def _check(answers: Answers, label: str) -> None:

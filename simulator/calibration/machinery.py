@@ -12,13 +12,15 @@ from collections.abc import Iterator
 from typing import Any
 
 from simulator.calibration.probe import LoadDocument, Probe
-from simulator.plan import UNLIMITED, HttpLibrary, ServerKind
+from simulator.calibration.served.written import steps_of
+from simulator.plan import UNLIMITED, Cpu, HttpLibrary, ServerKind
 from simulator.record import dataclass
 from simulator.scenario import Scenario, loads
 
 NOTHING, AWAIT, THREAD, BLOCK, CONNECT, ROW = (
     "GET /nothing", "GET /await", "GET /thread", "GET /block", "GET /connect", "GET /row",
 )  # fmt: skip
+COMPUTE = "GET /compute"
 HTTPX, HTTPX_QUEUE, AIOHTTP = "GET /httpx", "GET /httpx-queue", "GET /aiohttp"
 BURST = 100
 FEW = 20
@@ -34,6 +36,12 @@ QUERIES_PER_S = 250
 """A pool is filled by queries so long that its connections together serve no more."""
 QUEUE_CONNECTIONS, QUEUE_WAITING = 40, 100
 """Connections, more than httpx keeps idle, and calls beyond them that wait for one."""
+COMPUTE_S = 0.1
+BESIDE: dict[str, LoadDocument] = {
+    NOTHING: {"rate": "100/s", "arrivals": "poisson", "requests": 200},
+    COMPUTE: {"users": 1, "for": "2s"},
+}
+"""Requests that do nothing, while another thread of their process computes all the time."""
 _SERVER = ("preset", "kind", "threads", "loop", "gil", "switch_interval")
 
 
@@ -70,6 +78,8 @@ def machinery(scenario: Scenario, *, connects: bool = True) -> Machinery:
     pools = dict(_add_pools(document, given, asgi))
     if pools and connects:
         _add_connecting(document, asgi)
+    if any(isinstance(step, Cpu) and not step.releases_gil for step in steps_of(scenario.plan)):
+        _add_computing(document, scenario)
     if asgi and pools and given["locks"]:
         _add_row(document)
     if asgi:
@@ -121,6 +131,12 @@ def _add_connecting(document: dict[str, Any], asgi: bool) -> None:
     document["routes"]["connect"] = _route(CONNECT, on_loop, steps)
 
 
+def _add_computing(document: dict[str, Any], scenario: Scenario) -> None:
+    """A route that computes in a thread, where the loop of the scenario needs the GIL too."""
+    if scenario.plan.server.kind is ServerKind.ASGI and scenario.plan.server.gil:
+        document["routes"]["compute"] = _route(COMPUTE, False, [{"cpu": _s(COMPUTE_S)}])
+
+
 def _add_row(document: dict[str, Any]) -> None:
     """A route whose requests lock the same row, in turn."""
     first = next(iter(document["pools"].values()))
@@ -151,7 +167,7 @@ def _probes(
     kind: ServerKind, document: dict[str, Any], pools: dict[str, tuple[int, float]]
 ) -> Iterator[Probe]:
     """What is asked, round by round: single requests, bursts, users who fill a pool."""
-    labels = [route["path"] for route in document["routes"].values()]
+    labels = [route["path"] for route in document["routes"].values() if route["path"] != COMPUTE]
     once: LoadDocument = {"requests": BURST, "at": "once"}
     small: LoadDocument = {"requests": FEW, "at": "once"}
     in_line: LoadDocument = {"requests": IN_LINE, "at": "once"}
@@ -178,5 +194,7 @@ def _probes(
         if HTTPX_QUEUE in labels:
             n = QUEUE_CONNECTIONS + QUEUE_WAITING
             yield Probe("burst", {HTTPX_QUEUE: {"requests": n, "at": "once"}})
+        if "compute" in document["routes"]:
+            yield Probe("beside", BESIDE)
         for label, (size, _) in pools.items():
             yield Probe("full", {label: {"users": 2 * size, "requests": 12 * size}})

@@ -103,7 +103,7 @@ def measure(scenario: Scenario, options: Options, kind: Bound, limit_ns: int, sa
     try:
         for share in shares:
             with serve(scenario, database=options.database, progress=say) as running:
-                splits = splits or _splits(scenario, running, say)
+                splits = splits or observed_splits(scenario.plan, running.url, say)
                 _warm_up(plan, running)
                 for _ in range(share):
                     say(f"run {len(runs) + 1} of {options.runs}")
@@ -114,15 +114,14 @@ def measure(scenario: Scenario, options: Options, kind: Bound, limit_ns: int, sa
     return Measured(tuple(runs), splits, plan.client.kept_connections, versions)
 
 
-def _splits(scenario: Scenario, running: Running, say: Say) -> tuple[tuple[int, ...], ...]:
+def observed_splits(plan: Plan, url: str, say: Say) -> tuple[tuple[int, ...], ...]:
     """How a server with several workers shares connections; empty where it has one."""
-    plan = scenario.plan
     if plan.server.workers == 1 or plan.server.kind is not ServerKind.ASGI:
         return ()
     if not plan.client.kept_connections:
         return ()
     say(f"observing {SPLITS} splits of {plan.client.kept_connections} connections")
-    return tuple(split(running.url, plan.client.kept_connections) for _ in range(SPLITS))
+    return tuple(split(url, plan.client.kept_connections) for _ in range(SPLITS))
 
 
 def _grows(plan: Plan) -> bool:

@@ -65,15 +65,17 @@ class Redecided(Workload):
 def _plans(plan: Plan, splits: tuple[tuple[int, ...], ...], first: Trace) -> list[Plan]:
     """The plan of each replication: with an observed split each, or the same again."""
     if splits:
-        workers = plan.server.workers
-        return [
-            replace(plan, server=replace(plan.server, accept=Accept.WEIGHTS, accept_weights=w))
-            for shares in splits
-            if (w := tuple(n / sum(shares) for n in _padded(shares, workers)))
-        ]
+        return [with_split(plan, shares) for shares in splits]
     again = Redecided(plan, 1, 1.0, frozenset())
     chance = not np.array_equal(run(plan, again).finish_ns, first.finish_ns)
     return [plan] * (REPLICATIONS if chance else 1)
+
+
+def with_split(plan: Plan, shares: tuple[int, ...]) -> Plan:
+    """The plan whose workers have these shares of the connections."""
+    weights = tuple(n / sum(shares) for n in _padded(shares, plan.server.workers))
+    server = replace(plan.server, accept=Accept.WEIGHTS, accept_weights=weights)
+    return replace(plan, server=server)
 
 
 def _padded(shares: tuple[int, ...], workers: int) -> tuple[int, ...]:

@@ -10,7 +10,11 @@ from __future__ import annotations
 import re
 import socket
 from collections import Counter
+from collections.abc import Sequence
+from statistics import median
 from urllib.parse import urlsplit
+
+from simulator.report.format import percent
 
 _PID = re.compile(rb'"pid":\s*(\d+)\D')
 READY = b"GET /-/ready HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -32,6 +36,15 @@ def split(url: str, connections: int) -> tuple[int, ...]:
         for sock in opened:
             sock.close()
     return tuple(sorted(counts.values(), reverse=True))
+
+
+def sentence(splits: Sequence[tuple[int, ...]]) -> str:
+    """How uneven several splits were, in words."""
+    busiest = sorted(shares[0] / sum(shares) for shares in splits)
+    return (
+        f"the busiest worker has {percent(busiest[0])} to {percent(busiest[-1])} of the "
+        f"connections, {percent(median(busiest))} in the median of {len(busiest)}"
+    )
 
 
 def _worker(sock: socket.socket) -> int:

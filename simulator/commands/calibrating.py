@@ -207,7 +207,9 @@ def _check_scenario(asked: Asked, found: Any, path: Path | None, as_json: bool) 
     from simulator.calibration import calibration_page as page
     from simulator.calibration.agreement import agreement
     from simulator.calibration.check import Options, prepared
+    from simulator.calibration.measuring import observed_splits
     from simulator.calibration.served import serve
+    from simulator.calibration.splits import sentence
 
     with tempfile.TemporaryDirectory() as folder:
         if path is None:
@@ -223,9 +225,12 @@ def _check_scenario(asked: Asked, found: Any, path: Path | None, as_json: bool) 
         }
     first = next(iter(loads.values()))
     with serve(first, database=asked.database, progress=_say) as service:
+        splits = observed_splits(first.plan, service.url, _say)
+        if splits and not as_json:
+            console.show(f"  accept             {sentence(splits)}\n")
         seen = agreement(
             {name: scenario.plan for name, scenario in loads.items()}, service.url, served=True,
-            runs=asked.runs, budget=asked.budget, say=_say,
+            splits=splits, runs=asked.runs, budget=asked.budget, say=_say,
         )  # fmt: skip
         failure = service.failure()
     passed, words = page.verdict(None, seen)

@@ -11,6 +11,8 @@ from simulator.scenario.source import parse, read_text
 SUFFIXES = (".yaml", ".yml")
 PATTERN = r"\.ya?ml$"
 """What tells the name of a file from the words `none` and `typical`."""
+GIL_WAKE = "gil_wake"
+"""A key of such a file alone: it stands for `server.gil: {wake: …}` where that is not given."""
 
 
 def with_overheads(root: Node, path: Path, problems: Problems) -> Node:
@@ -31,7 +33,12 @@ def with_overheads(root: Node, path: Path, problems: Problems) -> Node:
         return root
     overridden = given.mark.source.startswith("override ")
     file = Path(given.value) if overridden else path.parent / given.value
-    placed = Mapping(server.mark, {**server.entries, "overheads": _read(file, given, problems)})
+    found = _read(file, given, problems)
+    entries: dict[str, Node] = {**server.entries, "overheads": found}
+    wake = found.entries.pop(GIL_WAKE, None) if isinstance(found, Mapping) else None
+    if wake is not None and _has_loop(server):
+        entries["gil"] = _waking(entries.get("gil"), wake)
+    placed = Mapping(server.mark, entries)
     placed.key = server.key
     return Mapping(root.mark, {**root.entries, "server": placed}, root.key)
 
@@ -50,3 +57,18 @@ def _read(file: Path, given: Scalar, problems: Problems) -> Node:
         problems.add(node.mark, what)
         return Bad(given.mark, given.key)
     return node
+
+
+def _has_loop(server: Mapping) -> bool:
+    """Whether it is an ASGI server, the only kind whose loop lets go of the GIL for moments."""
+    words = {n.text for k in ("kind", "preset") if isinstance(n := server.entries.get(k), Scalar)}
+    return not words & {"sync", "threads", "flask", "django"}
+
+
+def _waking(gil: Node | None, wake: Node) -> Node:
+    """The GIL as it was given, with this wake-up time where it says none."""
+    if isinstance(gil, Mapping):
+        return Mapping(gil.mark, {"wake": wake, **gil.entries}, gil.key)
+    if isinstance(gil, Scalar) and gil.value is not True:
+        return gil
+    return Mapping(wake.mark, {"wake": wake}, wake.key)

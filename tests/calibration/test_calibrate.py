@@ -15,7 +15,11 @@ from simulator.calibration.calibration_page import verdict
 from simulator.calibration.identified import FREE, Found, Route
 from simulator.calibration.lessons import listed_routes, serving_app
 from simulator.calibration.observe import Record
-from simulator.scenario import load
+from simulator.calibration.predicting import with_split
+from simulator.calibration.splits import sentence
+from simulator.engines.reference import run
+from simulator.scenario import load, loads
+from simulator.workload import Workload
 from tests.calibration.test_generator import server
 from tests.conftest import ROOT, Sim
 
@@ -168,6 +172,17 @@ def test_two_sides_agree_within_10_percent_2_ms_or_their_intervals(
     measured: tuple[float, ...], predicted: tuple[float, ...], agrees: bool
 ) -> None:
     assert _agree("p50", measured, predicted) is agrees
+
+
+def test_a_prediction_takes_an_observed_split_of_the_connections() -> None:
+    text = "load: {requests: 9, at: once}\nserver: {preset: fastapi, workers: 3}\n"
+    plan = loads(text + "routes: {a: {handler: async def, steps: [{await: 1s}]}}").plan
+    split = with_split(plan, (6, 3))
+    assert split.server.accept_weights == (6 / 9, 3 / 9, 0.0)
+    trace = run(split, Workload(split))
+    assert set(trace.process.tolist()) == {0, 1}
+    said = "the busiest worker has 67% to 100% of the connections, 83% in the median of 2"
+    assert sentence([(6, 3), (9,)]) == said
 
 
 def test_a_scenario_of_what_was_found_is_written_as_one_that_loads(tmp_path: Path) -> None:

@@ -74,6 +74,26 @@ def test_other_overheads_are_found_too() -> None:
         assert found[name] == pytest.approx(expected, rel=0.01, abs=near)
 
 
+@pytest.mark.parametrize("wake_us", [5, 30])
+def test_how_long_a_woken_thread_takes_is_found_from_what_a_loop_suffers(wake_us: int) -> None:
+    computes = """
+load: {requests: 10, at: once}
+server: {preset: fastapi}
+routes: {a: {handler: def, steps: [{cpu: 100ms}]}, b: {handler: async def, steps: []}}
+"""
+    of = machinery(loads(computes))
+    server = of.document["server"] | {"overheads": "typical", "gil": {"wake": f"{wake_us}us"}}
+    found = fit(of, simulated(of.document | {"server": server})).gil_wake
+    assert found is not None
+    assert found.low_s <= wake_us * 1e-6 <= found.high_s
+    assert found.mean_s == pytest.approx(wake_us * 1e-6, rel=0.25)
+
+
+def test_without_computing_threads_nobody_is_asked_for_it() -> None:
+    assert all(probe.purpose != "beside" for probe in machine(**ASYNC).probes)
+    assert fit(machine(**ASYNC), with_overheads(machine(**ASYNC), "none")).gil_wake is None
+
+
 def test_an_interval_holds_what_noise_hides() -> None:
     """500 fits of one value under noise of 10 %: its 95 % interval has it 475 times or so.
 
