@@ -6,15 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-import matplotlib
-
-matplotlib.use("Agg")
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from simulator.arrays import FloatArray
-from simulator.report.axes import empty, set_title
+from simulator.report.axes import empty, save, set_title, styled
 
 MEASURED, PREDICTED = "#0072B2", "#D55E00"  # Okabe-Ito
 ALLOWED = 0.10
@@ -34,6 +31,11 @@ class Curve(Protocol):
 
 def write(path: Path, curves: Sequence[Curve], passed: bool) -> None:
     """Draw all loads side by side into a file whose name says the format."""
+    with styled():
+        save(_drawn(curves, passed), path, dpi=110)
+
+
+def _drawn(curves: Sequence[Curve], passed: bool) -> Figure:
     drawn = [c for c in curves if len(c.measured) and len(c.predicted)]
     figure = Figure(figsize=(1.5 + 5.0 * max(len(drawn), 1), 6.4), layout="constrained")
     if not drawn:
@@ -51,8 +53,7 @@ def write(path: Path, curves: Sequence[Curve], passed: bool) -> None:
             f"The prediction {verb} with the server: at most {worst:+.0%} off from p5 to p95",
             fontsize=13,
         )
-    metadata = {"Date": None} if path.suffix == ".svg" else None
-    figure.savefig(path, metadata=metadata, dpi=110)
+    return figure
 
 
 def _draw(above: Axes, below: Axes, curve: Curve) -> None:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import textwrap
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -18,7 +15,7 @@ from simulator.analysis.bottleneck import Bottleneck
 from simulator.analysis.summary import Group, Summary
 from simulator.plan import Plan
 from simulator.report import bands, format, series, titles
-from simulator.report.axes import add_to_title, empty, percentile_axis, set_title
+from simulator.report.axes import add_to_title, empty, percentile_axis, save, set_title, styled
 from simulator.report.colours import BLACK, BLUE, LINES, VERMILION
 from simulator.report.several import Several
 from simulator.report.staircase import staircase
@@ -27,19 +24,6 @@ from simulator.report.titles import first_arrival, time_unit
 from simulator.trace import Trace
 
 _ROUTES_MAX = len(LINES)
-_STYLE: dict[Any, Any] = {
-    "svg.hashsalt": "simulator",
-    "text.parse_math": False,  # a route named "$x$" is a name, not a formula
-    "font.size": 11,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.titlelocation": "left",
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#E4E4E4",
-    "grid.linewidth": 0.8,
-    "legend.frameon": False,
-}
 
 
 def write(
@@ -73,17 +57,15 @@ def write(
             "percentiles": lambda figure: bands.percentiles(figure, several),
             "ecdf": lambda figure: bands.ecdf(figure, several),
         }
-    metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(format)
     paths = []
-    with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing")
+    with styled():
         for name, draw in pictures.items():
             figure = Figure(figsize=(9, 5), dpi=100, layout="constrained")
             of_all.get(name, draw)(figure)
             if several is not None and name not in of_all:
                 add_to_title(figure, several.one)
             paths.append(folder / f"{name}.{format}")
-            figure.savefig(paths[-1], format=format, metadata=metadata)
+            save(figure, paths[-1])
     return tuple(paths)
 
 
@@ -200,6 +182,8 @@ def _panels(
         axes.set_xlim(0, end / scale)
         axes.set_ylim(0, 1.05 if share else max(line.peak * 1.12, 1))
         if share:
+            if not line.peak:
+                axes.text(0.5, 0.5, "idle all the time", ha="center", transform=axes.transAxes)
             axes.yaxis.set_major_locator(FixedLocator([0, 0.5, 1]))
             axes.yaxis.set_major_formatter(PercentFormatter(1.0))
         else:

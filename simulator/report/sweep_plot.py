@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 
-import matplotlib
 from matplotlib.figure import Figure
 
 from simulator.experiments.finding import default_metric
 from simulator.experiments.measures import Metric
 from simulator.experiments.sweep import Result, Sweep
-from simulator.report.plots import _STYLE
+from simulator.report.axes import save, styled
 from simulator.report.sweep_curve import curve
 from simulator.report.sweep_heat import heat_map
 
@@ -27,13 +25,10 @@ def write(path: str | Path, result: Result, *, metric: Metric | None = None) -> 
         If the sweep has more than two keys and is not zipped.
     """
     target = Path(path)
-    kind = target.suffix.removeprefix(".")
-    metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
-    with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing")
+    with styled():
         figure = Figure(figsize=(9, 5.4), dpi=100, layout="constrained")
         draw(figure, result, metric)
-        figure.savefig(target, format=kind, metadata=metadata)
+        save(figure, target)
 
 
 def refusal(path: Path, sweep: Sweep) -> str | None:

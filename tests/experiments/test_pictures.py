@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from simulator.experiments.measures import parse_metric
 from simulator.experiments.sweep import Result, question, run
 from simulator.report import sweep_plot
-from simulator.report.plots import _STYLE
+from simulator.report.axes import STYLE
 from simulator.report.sweep_curve import columns
 
 BURST = """\
@@ -127,7 +127,7 @@ def test_a_legend_of_long_names_stays_within_the_picture(tmp_path: Path) -> None
     )
     limit = "thresholds={'latency{route:list_all_the_products}': p(95)<3s}"
     result = run(question(str(path), ["pools.db.size=2,4,10,20", limit]))
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(9, 5.4), dpi=100, layout="constrained")
         canvas = FigureCanvasAgg(figure)
         sweep_plot.draw(figure, result)

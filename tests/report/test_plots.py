@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import matplotlib
+import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
@@ -13,7 +14,7 @@ from simulator.analysis.bottleneck import bottleneck
 from simulator.analysis.summary import summarize
 from simulator.engines import contract
 from simulator.plan import Plan
-from simulator.report import plots
+from simulator.report import overlay, plots
 from simulator.report.staircase import staircase
 from simulator.trace import Trace
 from tests.analysis.handmade import Rows, asgi, burst, plan, pool
@@ -182,3 +183,27 @@ def test_a_long_run_is_cut_and_the_title_says_so(tmp_path: Path) -> None:
     )
     paths = write(tmp_path, rows.plan, rows.trace())
     assert max(path.stat().st_size for path in paths) < 500_000
+
+
+class _Curve:
+    load = "as written"
+    measured = np.outer([1.0, 1.1, 0.9], np.arange(1, 100))
+    predicted = np.outer([1.0, 1.2], np.arange(1, 100))
+
+
+def test_measured_over_predicted_has_the_same_bytes_each_time(tmp_path: Path) -> None:
+    paths = [tmp_path / "a.svg", tmp_path / "b.svg"]
+    for path in paths:
+        overlay.write(path, [_Curve(), _Curve()], passed=True)
+    first, second = (path.read_bytes() for path in paths)
+    assert first == second and len(first) > 10_000
+    assert b"The prediction agrees with the server: at most +10% off from p5 to p95" in first
+
+
+def test_an_event_loop_that_never_computed_says_so() -> None:
+    small = plan(count=60, pools=(pool(3),))
+    trace = burst(small, 60, size=3)
+    figure = Figure()
+    plots.utilisation(figure, trace, summarize(small, trace))
+    texts = [[text.get_text() for text in axes.texts] for axes in figure.axes]
+    assert texts.count(["idle all the time"]) == 1 and len(texts) == 2
