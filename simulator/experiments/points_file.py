@@ -186,6 +186,7 @@ def _cut(path: Path) -> str:
 
 def _read(path: Path, text: str) -> tuple[Header, dict[int, Row]]:
     first, *lines = text.splitlines() or [""]
+    _refuse_other_format(path, first)
     try:
         header = decode(Header, json.loads(first))
         rows: dict[int, Row] = {}
@@ -201,6 +202,21 @@ def _read(path: Path, text: str) -> tuple[Header, dict[int, Row]]:
         if number >= len(every) or every[number] != row.values:
             raise PointsError(f"{path}: point {number} is not one of its sweep")
     return header, rows
+
+
+def _refuse_other_format(path: Path, first: str) -> None:
+    """That a file of points, if it is one, is of the format that is read here."""
+    try:
+        header = json.loads(first)
+        found, version = header["format"], header["version"]
+    except (ValueError, TypeError, KeyError, IndexError):
+        return  # no such file at all: what reads it says so
+    if found != FORMAT:
+        raise PointsError(
+            f"{path}: its points are of format {found}, written by version {version}; version "
+            f"{VERSION} goes on with format {FORMAT} only. Run the sweep anew into another file, "
+            "without --resume: -o FILE"
+        )
 
 
 def _same(path: Path, found: Header, expected: Header) -> None:

@@ -226,3 +226,22 @@ def test_the_knee() -> None:
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("command", ["sweep", "merge"])
+def test_a_file_of_another_format_is_told_with_what_to_do(
+    sim: Sim, queue: Path, tmp_path: Path, command: str
+) -> None:
+    old = tmp_path / "old.jsonl"
+    sim("sweep", str(queue), "pools.db.size=1,2", "-o", str(old))
+    head, *lines = old.read_text().splitlines()
+    older = json.dumps(json.loads(head) | {"format": 1, "version": "0.0.9"})
+    old.write_text("\n".join([older, *(line[:90] + "]" for line in lines)]) + "\n")
+    words = {
+        "sweep": [str(queue), "pools.db.size=1,2", "-o", str(old), "--resume"],
+        "merge": [str(old)],
+    }[command]
+    result = sim(command, *words)
+    assert (result.code, result.out) == (2, "")
+    assert "its points are of format 1, written by version 0.0.9" in result.err
+    assert "Run the sweep anew into another file, without --resume: -o FILE" in result.err
