@@ -14,7 +14,7 @@ from tests.conftest import ROOT, Result
 # What runs in the background of a script, as tests may, ignores Ctrl-C unless it says so.
 TALKATIVE = (
     "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-    "import simulator.commands.console as console, cli; console.PROGRESS_AFTER_S = 0; cli.main()"
+    "import simulator.commands.progress as progress, cli; progress.AFTER_S = 0; cli.main()"
 )
 
 

@@ -8,6 +8,7 @@ over the runs, the predicted one over replications.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from statistics import median
 
@@ -99,10 +100,14 @@ def agreement(
     rows: list[Row] = []
     drawn: list[Curve] = []
     again, partial = 0, ""
+    began, done = time.monotonic(), 0
     for name, plan in plans.items():
         lives: list[Live] = []
         for k in range(runs):
-            say(f"{name}: run {k + 1} of {runs}")
+            left_s = (time.monotonic() - began) * (len(plans) * runs - done) / max(done, 1)
+            left = f", about {left_s:.0f} s left" if done else ""
+            say(f"{name}: run {k + 1} of {runs}{left}")
+            done += 1
             live, late = _sent(plan, url, budget, allow_remote)
             again += late
             if live.partial:

@@ -29,9 +29,6 @@ from simulator.workload import Workload
 
 __all__ = ["Checked", "NotMeasured", "Options", "check", "compared", "prepared"]
 
-SPARE_NS = 15 * 10**9
-"""How much longer than twice the prediction a run may take before it is cut."""
-
 
 @dataclass(frozen=True, slots=True)
 class Checked:
@@ -111,8 +108,7 @@ def check(file: str, overrides: Sequence[str], options: Options, say: Say) -> Ch
             f"a run takes {lasts}, the budget allows {allowed}; --scale 0.1 for a tenth of all "
             "times, or --budget"
         )
-    limit_ns = 2 * summary.run_ns + SPARE_NS
-    measured = measure(scenario, options, bound(plan, first, summary), limit_ns, say)
+    measured = measure(scenario, options, bound(plan, first, summary), summary.run_ns, say)
     say("simulating")
     return compared(scenario, measured, options)
 

@@ -24,6 +24,7 @@ from simulator.calibration.served import NotServable, Running, ServeError, serve
 from simulator.calibration.splits import split
 from simulator.plan import NEVER, Cpu, LoadKind, Plan, ServerKind, Step
 from simulator.record import dataclass
+from simulator.report import format
 from simulator.scenario import Scenario
 from simulator.workload import Workload
 
@@ -37,6 +38,8 @@ DELAYED_MAX = 0.10
 computing is what bounds a run of one process."""
 WARM = 50
 """Requests to each route before the first run, at once: threads start, queries are prepared."""
+SPARE_NS = 15 * 10**9
+"""How much longer than twice the prediction a run may take before it is cut."""
 
 Say = Callable[[str], None]
 
@@ -88,15 +91,17 @@ class Measured:
         return sum(run.cpu_ns for run in self.runs) / said if said else None
 
 
-def measure(scenario: Scenario, options: Options, kind: Bound, limit_ns: int, say: Say) -> Measured:
+def measure(scenario: Scenario, options: Options, kind: Bound, lasts_ns: int, say: Say) -> Measured:
     """Serve a scenario and send its load as often as asked for.
+
+    ``lasts_ns``: how long one run is predicted to take.
 
     Raises
     ------
     NotMeasured
         It can't be served, or what was measured can't be believed.
     """
-    plan = scenario.plan
+    plan, limit_ns = scenario.plan, 2 * lasts_ns + SPARE_NS
     shares = [1] * options.runs if _remembers(plan) else [options.runs]
     runs: list[Run] = []
     splits: tuple[tuple[int, ...], ...] = ()
@@ -106,7 +111,8 @@ def measure(scenario: Scenario, options: Options, kind: Bound, limit_ns: int, sa
                 splits = splits or observed_splits(scenario.plan, running.url, say)
                 _warm_up(plan, running)
                 for _ in range(share):
-                    say(f"run {len(runs) + 1} of {options.runs}")
+                    left = format.duration((options.runs - len(runs)) * lasts_ns)
+                    say(f"run {len(runs) + 1} of {options.runs}, about {left} left")
                     runs.append(_believed(scenario, running, options, limit_ns, kind))
                 versions = dict(running.versions) | {"database": running.database}
     except (NotServable, ServeError, GeneratorError, ConnectionError) as error:

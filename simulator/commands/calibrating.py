@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import os
 import platform
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from simulator.commands import console, running
+from simulator.commands import console, progress, running
 
 if TYPE_CHECKING:
     from simulator.calibration.generator import Budget
-    from simulator.calibration.probe import Ask
+    from simulator.calibration.probe import Answers, Ask, Probe
     from simulator.scenario import Scenario
 
 REFERENCE = "GET /-/nothing-here"
@@ -112,11 +111,6 @@ def _kept(asked: Asked) -> str:
     return f"\nkept, partial: {path}, {max(len(path.read_text().splitlines()) - 1, 0)} probes"
 
 
-def _say(text: str) -> None:
-    if sys.stderr.isatty():
-        console.tell(text)
-
-
 @contextmanager
 def _asking(asked: Asked, about: dict[str, Any], url: str | None) -> Iterator[Ask]:
     """Who answers: the server, whose answers are recorded; or the record, where only that is."""
@@ -139,6 +133,20 @@ def _asking(asked: Asked, about: dict[str, Any], url: str | None) -> Iterator[As
         record.close()
 
 
+def _counted(ask: Ask, of: int) -> Ask:
+    """The same, and it is said after each probe how many there were."""
+    said, done = progress.runs("probes"), 0
+
+    def counted(probe: Probe) -> Answers:
+        nonlocal done
+        answers = ask(probe)
+        done += 1
+        said(done, of)
+        return answers
+
+    return counted
+
+
 def _machine_facts() -> dict[str, Any]:
     return {"python": platform.python_version(), "cores": os.cpu_count() or 1}
 
@@ -159,11 +167,11 @@ def _machine(asked: Asked, scenario: Scenario, as_json: bool) -> int:
     versions: dict[str, str] = {}
     about = {"of": "overheads", "scenario": scenario.path}
     if asked.does("observe"):
-        with serve(machine.scenario, database=asked.database, progress=_say) as service:
-            _say("probing")
+        with serve(machine.scenario, database=asked.database, progress=progress.words) as service:
+            progress.words("probing")
             versions = dict(service.versions)
             with _asking(asked, about | {"versions": versions}, service.url) as ask:
-                found = fit(machine, ask)
+                found = fit(machine, _counted(ask, len(machine.probes)))
     elif asked.does("fit"):
         versions = _head(asked).get("versions", {})
         with _asking(asked, about, None) as ask:
@@ -224,13 +232,13 @@ def _check_scenario(asked: Asked, found: Any, path: Path | None, as_json: bool) 
             for name, more in _loads(asked).items()
         }
     first = next(iter(loads.values()))
-    with serve(first, database=asked.database, progress=_say) as service:
-        splits = observed_splits(first.plan, service.url, _say)
+    with serve(first, database=asked.database, progress=progress.words) as service:
+        splits = observed_splits(first.plan, service.url, progress.words)
         if splits and not as_json:
             console.show(f"  accept             {sentence(splits)}\n")
         seen = agreement(
             {name: scenario.plan for name, scenario in loads.items()}, service.url, served=True,
-            splits=splits, runs=asked.runs, budget=asked.budget, say=_say,
+            splits=splits, runs=asked.runs, budget=asked.budget, say=progress.words,
         )  # fmt: skip
         failure = service.failure()
     passed, words = page.verdict(None, seen)
@@ -281,7 +289,12 @@ def _at(asked: Asked, url: str, as_json: bool) -> int:
     about = {"of": "server", "url": url, "routes": labels}
     with _asking(asked, about, url) as ask:
         found = identify(
-            ask, labels, REFERENCE, local=not asked.remote, cores=os.cpu_count() or 1, say=_say
+            ask,
+            labels,
+            REFERENCE,
+            local=not asked.remote,
+            cores=os.cpu_count() or 1,
+            say=progress.words,
         )
     if asked.only == "observe":
         console.tell(f"written: {asked.path(OBSERVED)}")
@@ -305,7 +318,12 @@ def _at(asked: Asked, url: str, as_json: bool) -> int:
         for name, share in (("60 % of what it bears", 1.0), ("30 %", 0.5))
     }
     seen = agreement(
-        plans, url, runs=asked.runs, budget=asked.budget, allow_remote=asked.remote, say=_say
+        plans,
+        url,
+        runs=asked.runs,
+        budget=asked.budget,
+        allow_remote=asked.remote,
+        say=progress.words,
     )
     passed, words = page.verdict(found, seen)
     return _finish(asked, seen.rows, seen.curves, passed, words, as_json)

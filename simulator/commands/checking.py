@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from simulator.commands import console
+from simulator.commands import console, progress
 
 if TYPE_CHECKING:
     from simulator.calibration.check import Checked, Options
@@ -133,6 +132,4 @@ def _code(codes: list[int]) -> int:
 
 
 def _progress(file: str) -> Callable[[str], None]:
-    if not sys.stderr.isatty():
-        return lambda text: None
-    return lambda text: console.tell(f"{file}: {text}")
+    return lambda text: progress.words(f"{file}: {text}")

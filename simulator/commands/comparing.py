@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from string import ascii_uppercase
 from typing import TYPE_CHECKING
 
-from simulator.commands import console, engines, running
+from simulator.commands import console, engines, progress, running
 
 if TYPE_CHECKING:
     from simulator.engine import Engine
@@ -174,7 +174,7 @@ def _sides(
                 engine=engine,
                 conditions=conditions,
                 stored=results,
-                progress=console.runs_progress("runs"),
+                progress=progress.runs("runs"),
             )
     except LimitError as error:
         console.tell(f"error: {error}")

@@ -1,7 +1,7 @@
 """The terminal's side of a command: exit codes, what is printed where, progress, streams.
 
 Results go to stdout, everything else to stderr. A closed pipe ends quietly; a disk that is
-full is told. Progress is said on a terminal only, and only of what takes long.
+full is told. How far a command is, see ``progress``, stands in a line that goes away.
 """
 
 from __future__ import annotations
@@ -10,8 +10,7 @@ import errno
 import os
 import shlex
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
@@ -19,7 +18,8 @@ from typing import NoReturn
 import typer
 
 OK, BUG, USAGE, INVALID, NO_ANSWER, ENVIRONMENT, FAILED, INTERRUPTED = 0, 1, 2, 3, 4, 5, 99, 130
-PROGRESS_AFTER_S = 2.0
+_STATUS_WIDTH = 78
+_status = False  # whether such a line stands on the terminal
 
 
 def leave(code: int) -> NoReturn:
@@ -35,11 +35,35 @@ def usage(message: str) -> NoReturn:
 
 def tell(message: object, *, newline: bool = True) -> None:
     """Write what is no result, to stderr."""
+    _clear_status()
     typer.echo(message, err=True, nl=newline)
+
+
+def status(text: str) -> None:
+    """Write a line that the next one, or what is told or shown after it, takes the place of."""
+    global _status
+    typer.echo(f"\r{text[:_STATUS_WIDTH]:<{_STATUS_WIDTH}}", err=True, nl=False)
+    _status = True
+
+
+def keep_status() -> None:
+    """What such a line says stays: it is the last of its kind."""
+    global _status
+    if _status:
+        _status = False
+        typer.echo("", err=True)
+
+
+def _clear_status() -> None:
+    global _status
+    if _status:
+        _status = False
+        typer.echo(f"\r{'':<{_STATUS_WIDTH}}\r", err=True, nl=False)
 
 
 def show(text: str) -> None:
     """Write a result to stdout at once; a reader who has closed the pipe has seen enough."""
+    _clear_status()
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
@@ -76,58 +100,6 @@ def files_and_overrides(arguments: list[str]) -> tuple[list[str], list[str]]:
         if not word.endswith((".yaml", ".yml", ".json")) and not os.path.exists(word):
             usage(f"{word} is no file, expected one, or KEY=VALUE such as pools.db.size=100")
     return files, overrides
-
-
-def requests_progress(name: str) -> Callable[[int], None]:
-    """How far a long run is: to be called with the number of requests that have arrived."""
-    if not sys.stderr.isatty():
-        return lambda arrived: None
-    began = time.monotonic()
-
-    def said(arrived: int) -> None:
-        elapsed = time.monotonic() - began
-        if elapsed > PROGRESS_AFTER_S:
-            tell(f"\r{name}: {arrived:,} requests arrived, {elapsed:.0f} s", newline=False)
-
-    return said
-
-
-def runs_progress(noun: str) -> Callable[[int, int], None]:
-    """How far a long computation is: to be called with what is done, and of how many.
-
-    Says how much time is left if the rest takes as long as what was done; nothing when piped.
-    """
-    if not sys.stderr.isatty():
-        return lambda done, of: None
-    began = time.monotonic()
-
-    def said(done: int, of: int) -> None:
-        elapsed = time.monotonic() - began
-        if elapsed > PROGRESS_AFTER_S:
-            left = elapsed / max(done, 1) * (of - done)
-            rest = f", about {left:.0f} s left" if done < of else f", {elapsed:.0f} s"
-            # Padded: what was longer before must not stay behind it.
-            text = f"{done} of {of} {noun}{rest}"
-            tell(f"\r{text:<60}" + ("\n" if done == of else ""), newline=False)
-
-    return said
-
-
-def points_progress() -> Callable[[int, int, float], None]:
-    """How far a long sweep is: points that are done, their number, the share of runs done."""
-    if not sys.stderr.isatty():
-        return lambda done, of, share: None
-    began = time.monotonic()
-
-    def said(done: int, of: int, share: float) -> None:
-        elapsed = time.monotonic() - began
-        if elapsed > PROGRESS_AFTER_S:
-            left = elapsed / max(share, 1e-9) * (1 - share)
-            rest = f", about {left:.0f} s left" if done < of else f", {elapsed:.0f} s"
-            text = f"{done} of {of} points{rest}"
-            tell(f"\r{text:<60}" + ("\n" if done == of else ""), newline=False)
-
-    return said
 
 
 def print_version(wanted: bool) -> None:

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-import time
-from collections.abc import Callable
-
-from simulator.commands import console, engines
+from simulator.commands import console, engines, progress
 
 
 def print_rules(rule: str | None) -> None:
@@ -46,8 +42,8 @@ def print_explanation(words: list[str], *, seed: int | None, engine: str, as_jso
             seed=seed,
             engine=engines.named(engine),
             tell=console.tell,
-            progress=_progress(),
-            arrived=console.requests_progress(files[0]),
+            progress=progress.changes(),
+            arrived=progress.requests,
         )
     except (ScenarioError, LimitError) as error:
         console.tell(error)
@@ -60,16 +56,3 @@ def print_explanation(words: list[str], *, seed: int | None, engine: str, as_jso
     if found.interrupted:
         return console.INTERRUPTED
     return console.NO_ANSWER if found.answer.trace.ended == "deadlock" else console.OK
-
-
-def _progress() -> Callable[[str], None]:
-    """Says what a long explanation is running."""
-    if not sys.stderr.isatty():
-        return lambda what: None
-    began = time.monotonic()
-
-    def said(what: str) -> None:
-        if time.monotonic() - began > console.PROGRESS_AFTER_S:
-            console.tell(f"running: {what}")
-
-    return said

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from simulator.commands import console, room
+from simulator.commands import console, progress, room
 
 if TYPE_CHECKING:
     from simulator.answer import Answer
@@ -88,9 +88,12 @@ def simulated(
         chosen = Engine(engine)
     except ValueError:
         console.usage(f"--engine {engine}: expected auto, simpy or compiled")
-    progress = console.requests_progress(scenario.name)
     folding = room.folding_for(scenario, kept=kept)
-    how: dict[str, Any] = {"progress": progress, "tell": console.tell, "folding": folding}
+    how: dict[str, Any] = {
+        "progress": progress.requests(scenario),
+        "tell": console.tell,
+        "folding": folding,
+    }
     try:
         return simulate(scenario, seed=seed, engine=chosen, **how)
     except LimitError as error:
@@ -136,10 +139,11 @@ def replicated(
     case = Case(path, read(path), tuple(overrides), seed, engine=chosen, keep=keep)
     expected = (number or LOOKS[0]) - 1
     try:
-        with Local(jobs or available_cpus(), expected, ALONE_S[chosen]) as executor:
-            progress = console.runs_progress("runs")
-            with console.writing(Path(keep.folder if keep else path), told=False):
-                return replicate(answer, case, number, executor, progress=progress)
+        with (
+            Local(jobs or available_cpus(), expected, ALONE_S[chosen]) as executor,
+            console.writing(Path(keep.folder if keep else path), told=False),
+        ):
+            return replicate(answer, case, number, executor, progress=progress.runs("runs"))
     except LimitError as error:
         console.tell(f"{path}: error: {error}")
         console.leave(console.INVALID)

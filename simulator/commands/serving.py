@@ -6,7 +6,7 @@ import signal
 import time
 from typing import TYPE_CHECKING, Any
 
-from simulator.commands import console, running
+from simulator.commands import console, progress, running
 
 if TYPE_CHECKING:
     from simulator.calibration.served import Running
@@ -47,7 +47,7 @@ def serve(
             database=database,
             deadline_s=deadline_s,
             allow_remote=allow_remote,
-            progress=console.tell,
+            progress=progress.words,
         ) as service:
             console.show(_page(scenario, service))
             console.tell("Ctrl-C ends it")

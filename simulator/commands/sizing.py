@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from simulator.commands import console, engines
+from simulator.commands import console, engines, progress
 
 if TYPE_CHECKING:
-    from simulator.experiments.size import Found, Trial
+    from simulator.experiments.size import Found
     from simulator.experiments.size_question import Question
 
 
@@ -59,12 +56,13 @@ def found(question: Question, jobs: int | None) -> Found:
     try:
         # A search is about twelve trials.
         with Local(jobs or available_cpus(), 12 * question.number) as executor:
-            arrived = console.requests_progress(question.path)
+            tried, ran = progress.trials()
             return size.search(
                 question,
                 executor=executor,
-                progress=_progress(),
-                arrived=arrived,
+                progress=tried,
+                ran=ran,
+                arrived=progress.requests,
                 tell=console.tell,
             )
     except ScenarioError as error:
@@ -89,17 +87,3 @@ def print_found(result: Found, *, as_json: bool) -> int:
     if result.interrupted:
         return console.INTERRUPTED
     return console.OK if result.best is not None else console.NO_ANSWER
-
-
-def _progress() -> Callable[[Trial, int], None]:
-    """Says after each trial of a long search how many values are still undecided."""
-    if not sys.stderr.isatty():
-        return lambda trial, left: None
-    began = time.monotonic()
-
-    def said(trial: Trial, left: int) -> None:
-        if time.monotonic() - began > console.PROGRESS_AFTER_S:
-            verdict = "passes" if trial.passed else "fails"
-            console.tell(f"{', '.join(trial.values)} {verdict}, {left} values undecided")
-
-    return said

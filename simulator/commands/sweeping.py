@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from simulator.commands import console, engines, running
+from simulator.commands import console, engines, progress, running
 
 if TYPE_CHECKING:
     from simulator.experiments.executors import Executor
@@ -129,7 +129,7 @@ def swept(
             shard=shard,
             known=file.known if file else None,
             done=file.add if file else lambda number, row: None,
-            progress=console.points_progress(),
+            progress=progress.points(),
             tell=console.tell,
         )
     except ScenarioError as error:

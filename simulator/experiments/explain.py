@@ -20,7 +20,7 @@ from simulator.answer import Answer, simulate
 from simulator.engine import Engine, Tell, events_of
 from simulator.engines.contract import REQUESTS_MAX
 from simulator.experiments.measures import Measured, measured
-from simulator.experiments.sensitivity import Change, sensitivity, waited_for
+from simulator.experiments.sensitivity import Change, runs_of, sensitivity, waited_for
 from simulator.experiments.variants import Variants, at, path_of
 from simulator.experiments.work import settled
 from simulator.plan import UNLIMITED, Accept
@@ -81,8 +81,8 @@ def explain(
     *,
     seed: int | None = None,
     engine: Engine = Engine.AUTO,
-    progress: Callable[[str], None] = lambda what: None,
-    arrived: Callable[[int], None] = lambda count: None,
+    progress: Callable[[str, int, int], None] = lambda what, done, of: None,
+    arrived: Callable[[Scenario], Callable[[int], None]] = lambda scenario: lambda count: None,
     tell: Tell = lambda sentence: None,
 ) -> Explanation:
     """Run the scenario, and then as many variants as it takes.
@@ -90,8 +90,9 @@ def explain(
     Parameters
     ----------
     progress, arrived, tell : callable
-        Called before each run with what it changes; within it with how many have arrived; with
-        a sentence where the compiled engine takes long to load, or can't be had.
+        Called before each run with what it changes, how many are done and of about how many;
+        with its scenario for what is called with how many requests have arrived; with a sentence
+        where the compiled engine takes long to load, or can't be had.
 
     Returns
     -------
@@ -107,12 +108,12 @@ def explain(
     """
     scenario = loads(text, overrides, path=path)
     chosen = settled(engine, events_of(scenario.plan) * RUNS_EXPECTED, tell)
-    progress("as it is")
-    answer = simulate(scenario, seed=seed, engine=chosen, progress=arrived)
+    answer = simulate(scenario, seed=seed, engine=chosen, progress=arrived(scenario))
     runs = Variants(path, text, tuple(overrides), seed, chosen, progress, arrived)
     changes, chain = tuple[Change, ...](), list[Next]()
     interrupted = answer.trace.ended == "interrupted"
     waited, unwaited = waited_for(answer)
+    runs.expected = NEXT_MAX + runs_of(answer, waited)
     try:
         if not interrupted:
             chain.extend(_chain(runs, answer))

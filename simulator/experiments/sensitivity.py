@@ -102,13 +102,13 @@ def sensitivity(
     Gives all that is known so far, each time more of it, the one that helps most first.
     """
     before, pairs = [measured(answer)], list[_Pairs]()
+    runs.expected = runs.done + runs_of(answer, waited)
     for what, override, unit in _more(answer.scenario, waited):
         result = runs.run((override,), what)
         if result is not None:
             pairs.append(_Pairs(what, override, unit, result))
             yield _ordered(answer, before, pairs)
-    work = events_of(answer.scenario.plan) * (1 + len(pairs)) * REPLICATIONS
-    if answer.trust.method == DETERMINISTIC or work > EVENTS_MAX:
+    if not _repeated(answer, len(pairs)):
         return
     for replication in range(1, REPLICATIONS):
         words = f"replication {replication + 1} of {REPLICATIONS}"
@@ -121,6 +121,19 @@ def sensitivity(
         for pair, one in zip(pairs, known[1:], strict=True):
             pair.runs.append(one)
     yield _ordered(answer, before, pairs)
+
+
+def runs_of(answer: Answer, waited: frozenset[str]) -> int:
+    """How many runs that takes, if all that is changed is valid."""
+    changes = len(list(_more(answer.scenario, waited)))
+    more = (REPLICATIONS - 1) * (1 + changes) if _repeated(answer, changes) else 0
+    return changes + more
+
+
+def _repeated(answer: Answer, changes: int) -> bool:
+    """Whether so many changes are replicated: something is left to chance, and it is quick."""
+    work = events_of(answer.scenario.plan) * (1 + changes) * REPLICATIONS
+    return answer.trust.method != DETERMINISTIC and work <= EVENTS_MAX
 
 
 def _ordered(

@@ -84,7 +84,8 @@ class _Runs:
         asked: Question,
         executor: Executor,
         progress: Callable[[Trial, int], None],
-        arrived: Callable[[int], None],
+        ran: Callable[[int, int], None],
+        arrived: Callable[[Scenario], Callable[[int], None]],
     ) -> None:
         self.asked = asked
         self.engine = asked.engine
@@ -92,7 +93,7 @@ class _Runs:
         self.trials: dict[Point, Trial] = {}
         self.assumed: tuple[str, ...] = ()
         self.goals: tuple[Threshold, ...] = ()
-        self._progress, self._arrived = progress, arrived
+        self._progress, self._ran, self._arrived = progress, ran, arrived
 
     def settle(self, scenario: Scenario, tell: Tell) -> None:
         """Decide which engine runs all trials, by the work of one of them."""
@@ -156,9 +157,8 @@ class _Runs:
         values = self.values(point)
         try:
             scenario = self.scenario(point)
-            answer = simulate(
-                scenario, seed=self.asked.seed, engine=self.engine, progress=self._arrived
-            )
+            arrived = self._arrived(scenario)
+            answer = simulate(scenario, seed=self.asked.seed, engine=self.engine, progress=arrived)
             found = measured(answer) if self.asked.number == 1 else self._several(answer, values)
         except ScenarioError as error:
             return Trial(values, None, first_problem(error), False)
@@ -180,7 +180,7 @@ class _Runs:
         case = Case(
             self.asked.path, self.asked.text, overrides, self.asked.seed, engine=self.engine
         )
-        found = replicate(first, case, self.asked.number, self._executor)
+        found = replicate(first, case, self.asked.number, self._executor, progress=self._ran)
         if found.interrupted:
             raise KeyboardInterrupt
         return found.together
@@ -191,7 +191,8 @@ def search(
     *,
     executor: Executor | None = None,
     progress: Callable[[Trial, int], None] = lambda trial, left: None,
-    arrived: Callable[[int], None] = lambda count: None,
+    ran: Callable[[int, int], None] = lambda done, of: None,
+    arrived: Callable[[Scenario], Callable[[int], None]] = lambda scenario: lambda count: None,
     tell: Tell = lambda sentence: None,
 ) -> Found:
     """Run as few trials as it takes.
@@ -200,9 +201,9 @@ def search(
     ----------
     executor : Executor, optional
         Computes the replications of a trial; default: this process.
-    progress, arrived, tell : callable
-        Called after each trial with it and the number of undecided points, within with arrivals,
-        with what takes long or can't be had.
+    progress, ran, arrived, tell : callable
+        Called after each trial with how many points are undecided; after each run of a trial;
+        with a scenario for what is called with arrivals; with what takes long.
 
     Returns
     -------
@@ -216,13 +217,12 @@ def search(
     ValueError
         If a goal names a metric or a route that is not there.
     """
-    runs = _Runs(asked, executor or Local(1, 1), progress, arrived)
-    shape = tuple(len(axis.values) for axis in asked.axes)
-    most = tuple(n - 1 for n in shape)
+    runs = _Runs(asked, executor or Local(1, 1), progress, ran, arrived)
+    rank = _rank(asked)
+    most = tuple(n - 1 for n in rank.shape)
     scenario, forbidden = runs.scenario(most), runs.broken(most)
     runs.settle(scenario, tell)
-    rank = _rank(asked)
-    allowed = within(shape, runs.allowed) if forbidden else np.ones(shape, dtype=np.bool_)
+    allowed = within(rank.shape, runs.allowed) if forbidden else np.ones(rank.shape, np.bool_)
     state, interrupted = Search(rank, allowed), False
     try:
         state = _begun(state, runs, rank, allowed)

@@ -8,7 +8,7 @@ from typing import Any
 from simulator.answer import Answer, simulate
 from simulator.engine import Engine
 from simulator.engines.contract import LimitError
-from simulator.scenario import ScenarioError, loads
+from simulator.scenario import Scenario, ScenarioError, loads
 
 
 class Variants:
@@ -21,12 +21,13 @@ class Variants:
         fixed: tuple[str, ...],
         seed: int | None,
         engine: Engine,
-        progress: Callable[[str], None],
-        arrived: Callable[[int], None],
+        progress: Callable[[str, int, int], None],
+        arrived: Callable[[Scenario], Callable[[int], None]],
     ) -> None:
         self.path, self.text, self.fixed = path, text, fixed
         self.seed, self.engine = seed, engine
         self.progress, self.arrived = progress, arrived
+        self.done, self.expected = 1, 1  # runs, the first included
 
     def run(self, overrides: Sequence[str], what: str, replication: int = 0) -> Answer | None:
         """The answer of a replication; None where that is no valid scenario, or reaches a limit.
@@ -36,7 +37,8 @@ class Variants:
         KeyboardInterrupt
             If it was interrupted.
         """
-        self.progress(what)
+        self.progress(what, self.done, max(self.expected, self.done + 1))
+        self.done += 1
         try:
             scenario = loads(self.text, (*self.fixed, *overrides), path=self.path)
             answer = simulate(
@@ -44,7 +46,7 @@ class Variants:
                 seed=self.seed,
                 replication=replication,
                 engine=self.engine,
-                progress=self.arrived,
+                progress=self.arrived(scenario),
             )
         except (ScenarioError, LimitError):
             return None

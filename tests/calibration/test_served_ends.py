@@ -289,7 +289,7 @@ def test_the_command_serves_until_it_is_told_to_end() -> None:
     ]
     assert asked == b'{"index":0}'
     assert (child.returncode, out) == (0, "")
-    assert err == "starting PostgreSQL\nstarting the server\nCtrl-C ends it\n"
+    assert err == "Ctrl-C ends it\n"
 
 
 def without_numbers(line: str, url: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,29 @@ def test_ctrl_c_prints_the_points_that_are_done(tmp_path: Path, first: str) -> N
     assert result.code == 130, result.err
     assert "INTERRUPTED: 1 of 3 points were done." in result.out
     assert "Traceback" not in result.err
+
+
+def test_ctrl_c_on_a_comparison_prints_the_replications_that_are_done(tmp_path: Path) -> None:
+    path = tmp_path / "queue.yaml"
+    path.write_text(BURST.replace("requests: 10, at: once", "rate: 1/s, requests: 200"))
+    words = ("compare", str(path), "pools.db.size=1", "-n", "4000", "--jobs", "2")
+    result = interrupted(*words, at="of 7998 runs", pause_s=0.5)
+    assert result.code == 130, result.err
+    found = re.search(r"INTERRUPTED: ([0-9]+) of 4000 replications of each were done", result.out)
+    assert found and 1 <= int(found[1]) < 4000
+    assert f"{found[1]} pairs of replications" in result.out or found[1] == "1"
+    assert "Traceback" not in result.err
+
+
+def test_ctrl_c_before_the_second_scenario_is_done_shows_the_first(tmp_path: Path) -> None:
+    short, long = tmp_path / "short.yaml", tmp_path / "long.yaml"
+    short.write_text(BURST)
+    long.write_text(BURST.replace("requests: 10, at: once", "requests: 2M, rate: 2/s"))
+    words = ("compare", str(short), str(long), "--engine", "simpy")
+    result = interrupted(*words, at="long: ")
+    assert result.code == 130, result.err
+    assert "INTERRUPTED: 1 of 2 scenarios were run, each once." in result.out
+    assert str(short) in result.out and "Traceback" not in result.err
 
 
 def test_compare_a_scenario_with_overrides(sim: Sim) -> None:

@@ -255,23 +255,3 @@ def test_ctrl_c_keeps_the_replications_that_are_done(
     assert result.code == 130
     assert "INTERRUPTED: 4 of 9 replications were done." in result.out
     assert "seed 0, 4 replications" in result.out
-
-
-def test_progress_says_what_is_done_and_how_long_the_rest_takes(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    from simulator.commands import console
-
-    now = iter([0.0, 1.0, 4.0, 12.0])
-    monkeypatch.setattr(console.time, "monotonic", lambda: next(now))
-    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
-    said = console.points_progress()
-    said(1, 12, 0.1)  # after a second nobody wonders yet
-    said(4, 12, 0.25)
-    said(12, 12, 1.0)
-    lines = [line.strip() for line in capsys.readouterr().err.split("\r")]
-    assert lines == ["", "4 of 12 points, about 12 s left", "12 of 12 points, 12 s"]
-    monkeypatch.setattr("sys.stderr.isatty", lambda: False, raising=False)
-    console.points_progress()(4, 12, 0.25)
-    console.runs_progress("runs")(4, 12)
-    assert capsys.readouterr().err == ""
