@@ -9,7 +9,7 @@ from pathlib import Path
 
 from simulator.scenario.language import SCENARIO
 from simulator.scenario.node import Bad, Mapping, Node, Scalar, Sequence, place, shown
-from simulator.scenario.overheads_file import with_overheads
+from simulator.scenario.overheads_file import FROM, with_overheads
 from simulator.scenario.problem import Mark, Problems, closest, nearest
 from simulator.scenario.sections import Named
 from simulator.scenario.source import DEPTH_MAX, parse, read_text
@@ -177,6 +177,8 @@ def _put(
         problems.add(mark, what)
         return node
     entries = dict(node.entries) if isinstance(node, Mapping) else {}
+    if isinstance(node, Scalar) and node.value and _dotted(done) == "server.overheads":
+        entries[FROM] = node  # a key beside those of a word or a file, not instead of them
     if part not in entries and len(done) == 1 and _is_named(done[0]):
         what = f"no '{part[:40]}' in {done[0]}"
         problems.add(mark, what, nearest(part, entries))

@@ -73,7 +73,11 @@ class _Anything(Kind):
         return {}
 
 
-OVERHEAD_FIELDS = tuple(Field(name, Duration(), doc, "0s") for name, (_, doc) in OVERHEADS.items())
+_OVERHEADS_WORD = Choice("none", "typical", file=OVERHEADS_FILE)
+OVERHEAD_FIELDS = (
+    Field("from", _OVERHEADS_WORD, "Where those come from that are not given; default none."),
+    *(Field(name, Duration(), doc, "0s") for name, (_, doc) in OVERHEADS.items()),
+)
 
 _SERVER_HINTS = {
     "uvicorn": "uvicorn is what preset: fastapi runs on",
@@ -186,7 +190,7 @@ SERVER = Section(
     ),
     Field(
         "overheads",
-        WordOr(Choice("none", "typical", file=OVERHEADS_FILE), Section(*OVERHEAD_FIELDS)),
+        WordOr(_OVERHEADS_WORD, Section(*OVERHEAD_FIELDS)),
         "What the machinery costs: none, typical (measured on a named machine), your own, or "
         "the file of them that sim calibrate wrote; default none.",
         "none",

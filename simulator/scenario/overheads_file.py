@@ -5,42 +5,60 @@ from __future__ import annotations
 from pathlib import Path
 
 from simulator.scenario.node import Bad, Mapping, Node, Scalar
+from simulator.scenario.presets import OVERHEADS
 from simulator.scenario.problem import Problems
 from simulator.scenario.source import parse, read_text
 
 SUFFIXES = (".yaml", ".yml")
 PATTERN = r"\.ya?ml$"
 """What tells the name of a file from the words `none` and `typical`."""
+FROM = "from"
+"""The key of `server.overheads` that names the others' values: typical, or a file."""
 GIL_WAKE = "gil_wake"
 """A key of such a file alone: it stands for `server.gil: {wake: …}` where that is not given."""
 
 
 def with_overheads(root: Node, path: Path, problems: Problems) -> Node:
-    """The tree with the content of the file that `server.overheads` names in its place.
+    """The tree with what `server.overheads` names in its place: a file, or what `from` says.
 
-    The name is relative to the scenario; in an override, to where the command is given.
+    A file's name is relative to the scenario; in an override, to where the command is given.
     What is wrong in that file is reported at its own lines.
     """
     server = root.entries.get("server") if isinstance(root, Mapping) else None
     given = server.entries.get("overheads") if isinstance(server, Mapping) else None
-    if (
-        not isinstance(root, Mapping)
-        or not isinstance(server, Mapping)
-        or not isinstance(given, Scalar)
-        or not isinstance(given.value, str)
-        or not given.value.endswith(SUFFIXES)
-    ):
+    if not isinstance(root, Mapping) or not isinstance(server, Mapping) or given is None:
         return root
-    overridden = given.mark.source.startswith("override ")
-    file = Path(given.value) if overridden else path.parent / given.value
-    found = _read(file, given, problems)
+    found = _spelt_out(given, path, problems)
     entries: dict[str, Node] = {**server.entries, "overheads": found}
-    wake = found.entries.pop(GIL_WAKE, None) if isinstance(found, Mapping) else None
+    wake: Node | None = None
+    if found is not given and isinstance(found, Mapping):
+        wake = found.entries.pop(GIL_WAKE, None)
     if wake is not None and _has_loop(server):
         entries["gil"] = _waking(entries.get("gil"), wake)
     placed = Mapping(server.mark, entries)
     placed.key = server.key
     return Mapping(root.mark, {**root.entries, "server": placed}, root.key)
+
+
+def _spelt_out(given: Node, path: Path, problems: Problems) -> Node:
+    """The content of a file in place of its name; what ``from`` stands for, in its place."""
+    if isinstance(given, Scalar) and str(given.value).endswith(SUFFIXES):
+        overridden = given.mark.source.startswith("override ")
+        file = Path(str(given.value)) if overridden else path.parent / str(given.value)
+        return _read(file, given, problems)
+    word = given.entries.get(FROM) if isinstance(given, Mapping) else None
+    if not isinstance(given, Mapping) or not isinstance(word, Scalar):
+        return given
+    own = {key: node for key, node in given.entries.items() if key != FROM}
+    if word.value == "none":
+        return Mapping(given.mark, own, given.key)
+    if word.value == "typical":
+        typical = {k: Scalar(word.mark, v, v, word.mark) for k, (v, _) in OVERHEADS.items()}
+        return Mapping(given.mark, {**typical, **own}, given.key)
+    below = _spelt_out(word, path, problems)
+    if isinstance(below, Mapping):
+        return Mapping(given.mark, {**below.entries, **own}, given.key)
+    return below if isinstance(below, Bad) else given
 
 
 def _read(file: Path, given: Scalar, problems: Problems) -> Node:
@@ -55,6 +73,10 @@ def _read(file: Path, given: Scalar, problems: Problems) -> Node:
     if isinstance(node, Scalar) and node.value is not None:
         what = f"not a mapping, expected such as {{loop_before: 280us}} ({file})"
         problems.add(node.mark, what)
+        return Bad(given.mark, given.key)
+    if isinstance(node, Mapping) and FROM in node.entries:
+        what = f"{FROM}: in a file of overheads, expected their values ({file})"
+        problems.add(node.entries[FROM].mark, what)
         return Bad(given.mark, given.key)
     return node
 
