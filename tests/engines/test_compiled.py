@@ -265,3 +265,14 @@ def test_ctrl_c_between_two_steps_leaves_all_whole(
     assert (trace.finish_ns[done] == whole.finish_ns[: len(trace)][done]).all()
     visits = sum(used.visits for used in trace.used.values()) if folded else len(trace.visits)
     assert int(done.sum()) <= visits <= len(trace)
+
+
+def test_users_start_one_after_the_other_as_the_ramp_says() -> None:
+    case = loads(
+        "load: {users: 7, ramp: 10s, think: 1s, requests: 20}\n"
+        "server: {preset: fastapi}\n"
+        "routes: {r: {handler: async def, steps: [{await: 3s}]}}"
+    ).plan
+    assert difference(case) is None
+    first = engine.run(case, Workload(case)).arrival_ns[:7]
+    assert first.tolist() == [10_000_000_000 * user // 7 for user in range(7)]

@@ -132,7 +132,8 @@ class _Run:
         self.low = Lowered(self.store, plan, self.source)
         self.low.write()
         asked = users(self.low, len(self.arrival))
-        self._set(memory.USERS, self.store.table(asked))
+        self._set(memory.USERS, self.store.take(len(asked)))
+        self.store.put_array(self.store.words[memory.USERS], asked)
         self._set(memory.USERS_N, len(asked))
         self._make_room(len(asked))
 

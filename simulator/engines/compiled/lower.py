@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import numpy as np
 
+from simulator.arrays import IntArray
 from simulator.engines import contract
 from simulator.engines.compiled import connection_pool as pools
 from simulator.engines.compiled import draws, memory, service, task
@@ -267,15 +268,18 @@ def is_plain(plan: Plan) -> bool:
     return patient and client.latency == NO_STREAM and not deadlines
 
 
-def users(low: Lowered, first: int) -> Sequence[int]:
-    """The users of all closed loads as tasks; request k of user u has index k · users + u."""
+def users(low: Lowered, first: int) -> IntArray:
+    """The users of all closed loads as tasks, the last one first.
+
+    Request k of user u has index k · users + u.
+    """
     from simulator.engines.compiled.code import ASK, THINK, WORDS
 
     plan = low.plan
     step = sum(load.users for load in plan.loads)
-    out: list[int] = []
+    asked: list[IntArray] = [np.zeros(0, dtype=np.int64)]
     if not step:
-        return out
+        return asked[0]
     program = low.store.table([ASK, *[0] * (WORDS - 1), THINK, *[0] * (WORDS - 1)])
     for number, load in enumerate(plan.loads):
         if not load.users:
@@ -292,19 +296,17 @@ def users(low: Lowered, first: int) -> Sequence[int]:
             parts.LOAD_COLUMN: low.source.choice(number) if many else 0,
         }
         record = low.record(parts.LOAD_SIZE, fields)
-        for user in range(load.users):
-            address = low.store.take(low.store.words[memory.TASK_SIZE])
-            starts_ns = load.ramp_ns * user // load.users
-            index = first + len(out)
-            low.set(
-                address,
-                {
-                    task.REQUEST: index,
-                    task.LOAD: record,
-                    task.PC: program,
-                    task.NS: starts_ns,
-                    task.BEGAN: NONE,
-                },
-            )
-            out.append(address)
-    return out
+        number_of = np.arange(load.users)
+        rows = np.zeros((load.users, task.USER_SIZE), dtype=np.int64)
+        rows[:, task.REQUEST] = first + number_of
+        rows[:, task.LOAD] = record
+        rows[:, task.PC] = program
+        # ramp_ns · u // users, in parts that stay below 64 bits.
+        whole, part = divmod(load.ramp_ns, load.users)
+        rows[:, task.NS] = whole * number_of + part * number_of // load.users
+        rows[:, task.BEGAN] = NONE
+        address = low.store.take(rows.size)
+        low.store.put_array(address, rows.reshape(-1))
+        asked.append(address + task.USER_SIZE * number_of)
+        first += load.users
+    return np.concatenate(asked)[::-1]

@@ -124,8 +124,8 @@ class Rows:
         if len(moves):
             first, end = int(moves[0]), len(here)
             self._head[:, first:end] = self._head[:, here[first:]]
-            for i in np.flatnonzero(self._spent.any(axis=1)).tolist():
-                self._spent[i, first:end] = self._spent[i, here[first:]]
+            for ledger in self._spent:
+                ledger[first:end] = ledger[here[first:]]
 
 
 class NarrowRows:

@@ -30,51 +30,60 @@ from simulator.engines.compiled.memory import (
 )
 from simulator.engines.contract import NETWORK
 
+# With many in flight each line of memory is far away: what every event needs stands first.
 (
     _LINK,  # in the queue it waits in
     BACK,  # the one before it there
+    PC,
+    PHASE,
+    PROC,  # the record of its process
     REQUEST,
-    ROUTE,
-    BRANCH,
-    ATTEMPT,
     KEY,
     NUMBER,
-    PROC,  # the record of its process
-    PROCESS,
-    INSTANCE,
-    ARRIVED_NS,
+    NS,
     MARK,
-    WAITED,
     DOING,
-    FIRST_BYTE,
-    IS_REQUEST,
-    ABANDONED,
-    KILLED,
-    LIVE,
-    LINGERS,
-    LIVE_SERIAL,
-    ALL_NEXT,
-    ALL_PREVIOUS,
-    OPEN_FIRST,
-    OPEN_LAST,
-    OPEN_TRANSACTION,
+    WAITED,
     LOOP_QUEUED,
     LOOP_GRANTED,
     LOOP_WAITED,
     READS,  # whether what it waits to do on the loop is to read a request
-    PC,
-    PHASE,
-    OPEN_FRAME,
-    HANDLER,  # where it goes on if it fails outside of all frames
     PENDING,  # whether it has to wait for what it asked for
     VALUE,
     ERROR,
-    NS,
-    OUTCOME,  # what it fails with
+    KILLED,
+    OPEN_FRAME,
+    BEFORE,
+    BEGAN,
+    LOAD,
+    ROUTE,
+    PROCESS,
+    INSTANCE,
+    ARRIVED_NS,
+    FIRST_BYTE,
+    LIVE,
+    REFS,
+    DONE,  # the user who waits for its end
+    ANSWER,  # whether a client waits for this attempt
     RESULT,
+    ALL_NEXT,
+    ALL_PREVIOUS,
     WAIT_SERIAL,
     TAKES_LATER,  # who waits for a connection goes on when its loop comes to it
     GIL_SERIAL,
+    IS_REQUEST,
+    HANDLER,  # where it goes on if it fails outside of all frames
+    OPEN_FIRST,
+    OPEN_LAST,
+    OPEN_VISIT,
+    HOME_VISIT,  # that to its worker or server thread
+    BRANCH,
+    ATTEMPT,
+    ABANDONED,
+    LINGERS,
+    LIVE_SERIAL,
+    OPEN_TRANSACTION,
+    OUTCOME,  # what it fails with
     WAIT_CAUSE,
     GIL_SWITCHES,
     JOB_LEFT,
@@ -86,19 +95,12 @@ from simulator.engines.contract import NETWORK
     JOB_NEXT,
     JOB_PREVIOUS,
     ON_STAY,
-    BEGAN,
-    BEFORE,
-    OPEN_VISIT,
-    HOME_VISIT,  # that to its worker or server thread
     SLOT,
     PARENT,
     OPEN_JOIN,  # of the gather under way
     HOME_JOIN,  # of the gather that it is a branch of
     BRANCHES,
     SIBLING,
-    REFS,
-    DONE,  # the user who waits for its end
-    ANSWER,  # whether a client waits for this attempt
     ANSWERED_WITH,
     OVER,
     NETWORK_NS,
@@ -109,9 +111,11 @@ from simulator.engines.contract import NETWORK
     CHUNKS,
     EVERY,
     DEADLINE,
-    LOAD,
     SPENT,
 ) = range(80)
+
+USER_SIZE = ROUTE
+"""A user, who only waits and asks, is a task without the rest."""
 
 (
     _VISIT_LINK,
