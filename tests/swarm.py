@@ -140,7 +140,8 @@ class _Writer:
         ]
         every += ["client_call", "client_scan", "aiohttp_call"]
         chosen = {key: self.duration() for key in every if chance.random() < 0.4}
-        server["overheads"] = chance.choice(["none", chosen or "none"])
+        beside = {"from": chance.choice(["none", "typical"]), **chosen}
+        server["overheads"] = chance.choice(["none", chosen or "none", beside])
         return server
 
     def pool(self) -> Document:
