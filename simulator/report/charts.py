@@ -164,7 +164,9 @@ def _queues(trace: Trace, summary: Summary) -> Chart | None:
     if not lines:
         return None
     title = titles.queues(trace, lines)
-    return _over_time("queues", title, "requests that wait", trace, summary, lines, 1.0, "")
+    return _over_time(
+        "queues", title, f"{titles.who_waits(trace)}s that wait", trace, summary, lines, 1.0, ""
+    )
 
 
 def _utilisation(trace: Trace, summary: Summary) -> Chart | None:
@@ -278,7 +280,9 @@ def _colours_mean(bars: series.Bars) -> str:
     changes = "Colours change from one hold of a slot to the next."
     if bars.by == "slot":
         return f"White: nobody holds it. {changes}"
-    return f"Grey: it waits. {changes}" if (bars.begin_ns > bars.wait_ns).any() else changes
+    waits = ["Grey: it waits."] if (bars.begin_ns > bars.wait_ns).any() else []
+    held = bars.wave[bars.end_ns > bars.begin_ns]
+    return " ".join([*waits, *([changes] if held.any() else [])])
 
 
 def _ticks(window: series.Window, start: int, scale: int) -> list[tuple[int, str]]:

@@ -24,6 +24,7 @@ from simulator.report.titles import first_arrival, time_unit
 from simulator.trace import Trace
 
 _ROUTES_MAX = len(LINES)
+_PANELS_HIGH = 48  # characters, all panels together
 
 
 def write(
@@ -175,8 +176,9 @@ def _panels(
     scale, unit = time_unit(end)
     grid = figure.subplots(len(lines), 1, sharex=True, squeeze=False)
     for axes, line in zip(grid[:, 0], lines, strict=True):
-        at = np.append((line.at_ns - start) / scale, end / scale)
-        value = np.append(line.value, line.value[-1])
+        # Nobody is there before the first change; what is there after the last one stays.
+        at = np.concatenate([[0], line.at_ns - start, [end]]) / scale
+        value = np.concatenate([[0], line.value, line.value[-1:]])
         axes.fill_between(at, value, step="post", color=colour, alpha=0.25, linewidth=0)
         axes.step(at, value, where="post", color=colour, linewidth=1.3)
         axes.set_xlim(0, end / scale)
@@ -188,8 +190,14 @@ def _panels(
             axes.yaxis.set_major_formatter(PercentFormatter(1.0))
         else:
             axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=4))
-        label = textwrap.shorten(clean(line.label), 16, placeholder="…")
-        axes.set_ylabel(f"{label}\n{'slots held' if share else 'waiting'}")
+        # As many characters as a panel is high, in two lines at most.
+        words = textwrap.wrap(
+            clean(line.label),
+            max(_PANELS_HIGH // len(lines), 10),
+            max_lines=2,
+            placeholder="…",
+        )
+        axes.set_ylabel("\n".join([*words, "slots held" if share else "waiting"]))
     grid[-1, 0].set_xlabel(f"time since the first arrival ({unit})")
     binned = "averaged" if share else "highest"
     note = f" ({binned} in short intervals)" if any(line.binned for line in lines) else ""

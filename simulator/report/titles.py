@@ -8,6 +8,7 @@ import numpy as np
 
 from simulator.analysis.limits import is_burst
 from simulator.analysis.summary import Group, Summary
+from simulator.plan import UNLIMITED
 from simulator.report import format, series
 from simulator.report.text import clean
 from simulator.trace import Trace
@@ -65,10 +66,15 @@ def timeline(summary: Summary) -> str:
 def queues(trace: Trace, lines: Sequence[series.Line]) -> str:
     """Of how many wait for each resource: the longest queue."""
     longest = max(lines, key=lambda line: line.peak)
-    peak = int(longest.peak)
-    who = "1 request waits" if peak == 1 else f"up to {peak} requests wait"
+    peak, noun = int(longest.peak), who_waits(trace)
+    who = f"1 {noun} waits" if peak == 1 else f"up to {peak} {noun}s wait"
     several = sum(station.label == longest.label for station in trace.stations) > 1
     return f"{clean(longest.label)}: {who} at once{', in all workers' if several else ''}"
+
+
+def who_waits(trace: Trace) -> str:
+    """A request that is sent again while its first attempt still waits is in two queues."""
+    return "attempt" if len(trace.attempts) else "request"
 
 
 def utilisation(summary: Summary, lines: Sequence[series.Line]) -> str:
@@ -106,6 +112,8 @@ def staircase(
     last += _shown(trace, label, bars, window)
     if label is None:
         return f"{served(total)}, held up by no resource: {last}"
+    if any(s.label == label and s.size >= UNLIMITED for s in trace.stations):
+        return f"{clean(label)} lets {served(total)} through: {last}"
     slots, verb = _slots(trace, label)
     if bars.by == "slot" and is_burst(trace) and _even(bars):
         return f"{slots} {verb} {served(total)} in {int(bars.wave.max()) + 1} waves: {last}"

@@ -195,3 +195,16 @@ def test_what_was_measured_stands_beside_what_was_predicted() -> None:
     assert "<td>502ms</td>" in text and "&lt;b&gt;p50&lt;/b&gt;" in text
     without = render(answer, command="", version="0", seed=0, source="", resolved="")
     assert 'id="measured"' in text and 'id="measured"' not in without
+
+
+def test_a_rate_limit_has_no_slots_that_could_serve(sim: Sim, tmp_path: Path) -> None:
+    text = report(sim, tmp_path, "configs/rate-limited-api.yaml")
+    assert "<h2>rate limit geocoder lets 60 requests through: the last ends at 2.1s</h2>" in text
+    assert "one hold of a slot" not in text
+
+
+def test_who_is_sent_again_waits_more_than_once(sim: Sim, tmp_path: Path) -> None:
+    text = report(sim, tmp_path, "configs/retry-storm.yaml")
+    found = re.search(r"<h2>threads: up to ([0-9]+) attempts wait at once</h2>", text)
+    assert found and int(found[1]) > 4500  # of 4500 requests
+    assert '"attempts that wait"' in text
