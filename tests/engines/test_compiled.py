@@ -276,3 +276,41 @@ def test_users_start_one_after_the_other_as_the_ramp_says() -> None:
     assert difference(case) is None
     first = engine.run(case, Workload(case)).arrival_ns[:7]
     assert first.tolist() == [10_000_000_000 * user // 7 for user in range(7)]
+
+
+ROWS = """
+server: {preset: fastapi}
+databases: {postgres: {preset: postgresql, deadlock_timeout: 50ms}}
+pools: {db: {size: 9, database: postgres}}
+services: {flaky: {time: 2ms, errors: 100%}}
+locks: {ann: {}, bob: {}}
+routes:
+  one:
+    handler: async def
+    load: {requests: 3, at: once}
+    steps: ONE
+  other:
+    handler: async def
+    load: {requests: 3, at: once}
+    steps: OTHER
+"""
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (  # one branch fails while the other one waits for a row
+            "[{with: db, do: [{lock: ann}, {gather: [{lock: bob}, {call: flaky}]}]}]",
+            "[{with: db, do: [{lock: bob}, {query: db, time: 30ms}, "
+            "{gather: [{lock: ann}, {await: 1ms}]}, {lock: bob, shared: true}]}]",
+        ),
+        (  # who reads a row wants to write it, and others wait already
+            "[{with: db, do: [{lock: ann, shared: true}, {await: 5ms}, {lock: ann}]}]",
+            "[{with: db, do: [{await: 1ms}, {lock: ann}, {query: db, time: 5ms}]}]",
+        ),
+    ],
+    ids=["branches", "upgrades"],
+)
+def test_rows_that_the_swarm_seldom_has(one: str, other: str) -> None:
+    case = loads(ROWS.replace("ONE", one).replace("OTHER", other)).plan
+    assert difference(case) is None
