@@ -282,8 +282,7 @@ ROWS = """
 server: {preset: fastapi}
 databases: {postgres: {preset: postgresql, deadlock_timeout: 50ms}}
 pools: {db: {size: 9, database: postgres}}
-services: {flaky: {time: 2ms, errors: 100%}}
-locks: {ann: {}, bob: {}}
+OTHERS
 routes:
   one:
     handler: async def
@@ -297,20 +296,23 @@ routes:
 
 
 @pytest.mark.parametrize(
-    ("one", "other"),
+    ("others", "one", "other"),
     [
         (  # one branch fails while the other one waits for a row
+            "locks: {ann: {}, bob: {}}\nservices: {flaky: {time: 2ms, errors: 100%}}",
             "[{with: db, do: [{lock: ann}, {gather: [{lock: bob}, {call: flaky}]}]}]",
             "[{with: db, do: [{lock: bob}, {query: db, time: 30ms}, "
             "{gather: [{lock: ann}, {await: 1ms}]}, {lock: bob, shared: true}]}]",
         ),
         (  # who reads a row wants to write it, and others wait already
+            "locks: {ann: {}}",
             "[{with: db, do: [{lock: ann, shared: true}, {await: 5ms}, {lock: ann}]}]",
             "[{with: db, do: [{await: 1ms}, {lock: ann}, {query: db, time: 5ms}]}]",
         ),
     ],
     ids=["branches", "upgrades"],
 )
-def test_rows_that_the_swarm_seldom_has(one: str, other: str) -> None:
-    case = loads(ROWS.replace("ONE", one).replace("OTHER", other)).plan
+def test_rows_that_the_swarm_seldom_has(others: str, one: str, other: str) -> None:
+    text = ROWS.replace("OTHERS", others).replace("ONE", one).replace("OTHER", other)
+    case = loads(text).plan
     assert difference(case) is None
