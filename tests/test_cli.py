@@ -163,6 +163,7 @@ def test_results_that_can_not_be_written_are_still_printed(
         (["run", "configs/1000req.yaml", "pools.db.sise=3"], 3, "size"),
         (["run", "configs/1000req.yaml", "--seed", "-1"], 2, "--seed"),
         (["run", "configs/1000req.yaml", "--plot", "x", "--plot-format", "gif"], 2, "svg, png"),
+        (["run", "configs/1000req.yaml", "--plot", "x.png"], 2, "expected the name of a folder"),
         (["examples", "1000rek"], 2, "1000req"),
         (["explain", "--rule", "SIM999"], 2, "SIM101"),
         (["frobnicate"], 2, "frobnicate"),

@@ -40,6 +40,9 @@ def refuse(
     """
     if plot_format not in ("svg", "png", "pdf"):
         console.usage(f"--plot-format {plot_format}: expected svg, png or pdf")
+    for folder in folders:
+        if folder is not None and folder.suffix in (".svg", ".png", ".pdf", ".json", ".csv"):
+            console.usage(f"{folder}: several files are written, expected the name of a folder")
     if any(folders) and len({Path(file).stem for file in files}) < len(files):
         console.usage("two files of one name would write to one folder, run them one by one")
     for option, path in single.items():
