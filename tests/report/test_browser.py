@@ -92,3 +92,28 @@ def test_the_staircase_tells_what_is_under_the_pointer(opened: Any) -> None:
     page.mouse.move(at["x"] + 90, at["y"] + 300)
     tip = page.inner_text("[data-chart=staircase] .tip")
     assert tip.startswith("request ") and "waits" in tip and " s, from 0 s" in tip
+
+
+def test_the_report_of_several_replications_has_bands(
+    browser: Any, sim: Sim, tmp_path: Path
+) -> None:
+    path, queue = tmp_path / "several.html", tmp_path / "queue.yaml"
+    queue.write_text(
+        "load: {rate: 60/s, requests: 300}\npools: {db: {size: 1}}\n"
+        "routes: {read: {handler: async def, steps: [{query: db, time: {exp: 10ms}}]}}\n"
+    )
+    assert sim("run", str(queue), "-n", "5", "--report", str(path)).code == 0
+    page = browser.new_page(viewport={"width": 1000, "height": 800})
+    errors: list[str] = []
+    page.on("console", lambda message: errors.append(message.text))
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(path.as_uri())
+    shaded = page.evaluate(
+        """() => { const canvas = document.querySelector("[data-chart=percentiles] canvas");
+          const data = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+          let count = 0;  // a fifth of blue, nothing behind it
+          for (let i = 0; i < data.length; i += 4)
+            if (data[i + 3] > 40 && data[i + 3] < 70 && data[i + 2] - data[i] > 60) count++;
+          return count; }"""
+    )
+    assert errors == [] and shaded > 500
