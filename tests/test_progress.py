@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from types import SimpleNamespace
@@ -59,6 +60,25 @@ def test_points_say_how_many_are_done_and_how_long_the_rest_takes(
     err = capsys.readouterr().err
     assert lines(err) == ["4 of 12 points, about 12 s left", "12 of 12 points, 12 s"]
     assert err.endswith("\n")
+
+
+def test_a_first_point_that_takes_long_is_under_way(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(progress, "asked_for", lambda: True)
+    monkeypatch.setattr(progress, "AFTER_S", 0.05)
+    said = progress.points()
+    said(0, 12, 0.0)
+    time.sleep(0.5)
+    said(1, 12, 0.1)
+    quick = progress.points()
+    quick(0, 9, 0.0)
+    quick(9, 9, 1.0)
+    time.sleep(0.2)
+    assert lines(capsys.readouterr().err) == [
+        "0 of 12 points, the first is under way",
+        "1 of 12 points, about 5 s left",
+    ]
 
 
 def test_requests_of_a_run_say_how_many_there_will_be(

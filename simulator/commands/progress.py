@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import sys
+import threading
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -65,12 +66,24 @@ def runs(noun: str) -> Callable[[int, int], None]:
 
 
 def points(noun: str = "points") -> Callable[[int, int, float], None]:
-    """Of a sweep: points that are done, their number, the share of runs done."""
+    """Of a sweep: points that are done, their number, the share of runs done.
+
+    Called at the beginning with nothing done, it says so where that lasts.
+    """
     if not asked_for():
         return lambda done, of, share: None
     began = time.monotonic()
+    first: list[threading.Timer] = []
 
     def said(done: int, of: int, share: float) -> None:
+        while first:
+            first.pop().cancel()
+        if not share:
+            words = f"{done} of {of} {noun}, the first is under way"
+            first.append(threading.Timer(max(AFTER_S, 0), console.status, [words]))
+            first[0].daemon = True
+            first[0].start()
+            return
         elapsed = time.monotonic() - began
         if elapsed > AFTER_S:
             rest = _left(elapsed, share) if done < of else f"{elapsed:.0f} s"

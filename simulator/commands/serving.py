@@ -38,7 +38,7 @@ def serve(
         from simulator.calibration.served import serve as start
     except ModuleNotFoundError as error:
         return _missing(error)
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         with start(
             scenario,
@@ -66,6 +66,11 @@ def serve(
         return console.ENVIRONMENT
     except ModuleNotFoundError as error:
         return _missing(error)
+
+
+def _interrupt(*_: object) -> None:
+    # Not by a SIGINT: a shell's background command ignores those, and would never end.
+    raise KeyboardInterrupt
 
 
 def _missing(error: ModuleNotFoundError) -> int:

@@ -152,7 +152,7 @@ def run(
     progress: Callable[[int, int, float], None] = lambda done, of, share: None,
     tell: Tell = lambda sentence: None,
 ) -> Result:
-    """Every point of a sweep.
+    """Every point of a sweep; after Ctrl-C those that were done, ``interrupted`` being true.
 
     Parameters
     ----------
@@ -166,8 +166,6 @@ def run(
     done, progress, tell : callable
         Called with the place of each point and its row as soon as it is computed; with points
         done, their number, and the share of runs done; with what takes long or can't be had.
-
-    After Ctrl-C the result has the points that were done, ``interrupted`` being true.
 
     Raises
     ------
@@ -188,6 +186,8 @@ def run(
 
     try:
         alone = ALONE_S[engine] if alone_s is None else alone_s
+        if todo:
+            told(0, 1)
         with executor or Local(jobs, runs_expected, alone) as used:
             replicating = Replicating(cases, sweep.replications, used, progress=told)
             for index, found in replicating:

@@ -272,7 +272,9 @@ def test_the_command_serves_until_it_is_told_to_end() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     (shown,) = re.findall(r"```sh-session\n\$ (sim serve .*?)```", readme, re.DOTALL)
     command, *expected = shown.splitlines()
-    words = [sys.executable, "-m", "cli", *command.split()[1:], "--port", "0"]
+    # In the background of a script, which ignores Ctrl-C: SIGTERM has to do.
+    ignoring = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); import cli; cli.main()"
+    words = [sys.executable, "-c", ignoring, *command.split()[1:], "--port", "0"]
     child = subprocess.Popen(
         words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
     )
