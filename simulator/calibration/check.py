@@ -9,11 +9,12 @@ thread time that it took in the runs.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from statistics import median
 
 import numpy as np
 
+from simulator.analysis.routes import every_step
 from simulator.analysis.summary import Summary, summarize
 from simulator.calibration.figures import Bound, Figure, bound, figures, values
 from simulator.calibration.measuring import Measured, NotMeasured, Options, Say, measure
@@ -21,13 +22,16 @@ from simulator.calibration.predicting import predict
 from simulator.calibration.scaling import scaled
 from simulator.calibration.served import refusals
 from simulator.engines.reference import run
-from simulator.plan import UNLIMITED, Plan, ServerKind
+from simulator.plan import UNLIMITED, Call, Plan, ServerKind
 from simulator.record import dataclass
 from simulator.scenario import Scenario, dumps, load, loads
 from simulator.units import exact_duration
 from simulator.workload import Workload
 
 __all__ = ["Checked", "NotMeasured", "Options", "check", "compared", "prepared"]
+
+CONNECTIONS_MAX = 20_000
+"""Of a client without a limit: more than requests that a check may send."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +81,7 @@ def prepared(
     if reasons:
         raise NotMeasured(f"it can't be served: {'; '.join(reasons)}")
     text = dumps(scaled(given.document, options.scale))
-    own = [f"server.overheads={options.overheads}"]
+    own = [f"server.overheads={options.overheads}", *_clients(given.plan)]
     if given.plan.server.workers > 1 and given.plan.server.cores == UNLIMITED:
         own.append(f"server.cores={os.cpu_count() or 1}")
     scenario = loads(text, own, path=file)
@@ -129,6 +133,16 @@ def compared(scenario: Scenario, measured: Measured, options: Options) -> Checke
         measured=measured,
         notes=(f"overheads: {options.overheads}, not of this machine",) if strange else (),
     )
+
+
+def _clients(plan: Plan) -> Iterator[str]:
+    """What calls a service that has no ``client``: aiohttp, which costs CPU (``aiohttp_call``)."""
+    for index, spec in enumerate(plan.services):
+        steps = (s for r in plan.routes for s in every_step((*r.steps, *r.after)))
+        calls = [s for s in steps if isinstance(s, Call) and s.service == index]
+        if spec.connections == UNLIMITED and calls and all(call.frees_loop for call in calls):
+            client = f"{{preset: aiohttp, connections: {CONNECTIONS_MAX}, pool_timeout: none}}"
+            yield f"services.{spec.label}.client={client}"
 
 
 def _at_once(plan: Plan) -> int:

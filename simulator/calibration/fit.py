@@ -29,7 +29,6 @@ from simulator.calibration.machinery import (
     QUEUE_CONNECTIONS,
     QUEUE_WAITING,
     ROW,
-    SHORT_S,
     SLEEP_S,
     THREAD,
     Machinery,
@@ -144,7 +143,7 @@ def _read_off(machine: Machinery, ask: Ask) -> Fit:
             _check(answers, label)
             seen.setdefault((probe.purpose, label), []).append(answers)
     if machine.kind != "asgi":
-        return _fit_workers(seen)
+        return _fit_workers(machine, seen)
     return replace(_fit_loop(machine, seen), beside=tuple(beside))
 
 
@@ -160,14 +159,16 @@ def _check(answers: Answers, label: str) -> None:
 _Seen = dict[tuple[str, str], list[Answers]]
 
 
-def _fit_workers(seen: _Seen) -> Fit:
+def _fit_workers(machine: Machinery, seen: _Seen) -> Fit:
     """A process or a thread for each request: its own cost, and the sleep's overshoot."""
     worker = [_makespan(a) / len(a) for a in seen["burst", NOTHING]]
     if ("burst", BLOCK) in seen:
         line = np.asarray([_makespan(a) / len(a) for a in seen["burst", BLOCK]])
-        block = line - np.asarray(worker) - SHORT_S
+        block = line - np.asarray(worker) - machine.sleep_s
     else:
-        block = _singles(seen["single", BLOCK]) - _singles(seen["single", NOTHING]) - SLEEP_S
+        block = (
+            _singles(seen["single", BLOCK]) - _singles(seen["single", NOTHING]) - machine.sleep_s
+        )
     rest = _singles(seen["single", NOTHING]) - np.asarray(worker)
     return Fit((_value("worker", worker), _value("sleep", block)), _value("rest", rest), ())
 

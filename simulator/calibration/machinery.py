@@ -11,9 +11,11 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from simulator.analysis.routes import every_step
 from simulator.calibration.probe import LoadDocument, Probe
 from simulator.calibration.served.written import steps_of
-from simulator.plan import UNLIMITED, Cpu, HttpLibrary, ServerKind
+from simulator.engines.contract import BLOCK as BLOCKED
+from simulator.plan import UNLIMITED, Cpu, HttpLibrary, Plan, ServerKind, Wait
 from simulator.record import dataclass
 from simulator.scenario import Scenario, loads
 
@@ -29,8 +31,9 @@ IN_LINE = 6
 ROUNDS = 5
 """Repeats of each probe: what lies between them is the interval."""
 SLEEP_S = 0.1
-SHORT_S = 0.01
-"""Of a sync worker: after a long sleep its CPU is cold, which is no overshoot of the sleep."""
+SHORT_S, SHORTEST_S = 0.01, 0.001
+"""Of a sync worker: after a long sleep its CPU is cold, which is no overshoot of the sleep. One
+whose requests sleep for less is probed with that: the longer the sleep, the colder it wakes."""
 QUERY_S = 0.02
 QUERIES_PER_S = 250
 """A pool is filled by queries so long that its connections together serve no more."""
@@ -53,6 +56,7 @@ class Machinery:
     kind: str
     pools: dict[str, tuple[int, float]]  # by route: connections, seconds of the query
     probes: tuple[Probe, ...]
+    sleep_s: float  # of a request of BLOCK
 
     @property
     def scenario(self) -> Scenario:
@@ -69,8 +73,9 @@ def machinery(scenario: Scenario, *, connects: bool = True) -> Machinery:
     server = {key: given["server"][key] for key in _SERVER if key in given["server"]}
     kind = scenario.plan.server.kind
     asgi = kind is ServerKind.ASGI
+    slept_s = _sleep_s(scenario.plan)
     routes = {"nothing": _route(NOTHING, asgi, []), "block": _route(
-        BLOCK, False, [{"block": _s(sleep_s(kind))}])}  # fmt: skip
+        BLOCK, False, [{"block": _s(slept_s)}])}  # fmt: skip
     if asgi:
         routes["await"] = _route(AWAIT, True, [{"await": _s(SLEEP_S)}])
         routes["thread"] = _route(THREAD, False, [])
@@ -86,12 +91,21 @@ def machinery(scenario: Scenario, *, connects: bool = True) -> Machinery:
         _add_calling(document, scenario)
     document["load"] = {"requests": 1000, "at": "once"}
     probes = tuple(_probes(kind, document, pools))
-    return Machinery(document, kind.name.lower(), pools, probes)
+    return Machinery(document, kind.name.lower(), pools, probes, slept_s)
 
 
-def sleep_s(kind: ServerKind) -> float:
-    """How long a request of ``BLOCK`` sleeps."""
-    return SHORT_S if kind is ServerKind.SYNC else SLEEP_S
+def _sleep_s(plan: Plan) -> float:
+    """How long a request of ``BLOCK`` sleeps: a sync worker's no longer than the scenario's."""
+    if plan.server.kind is not ServerKind.SYNC:
+        return SLEEP_S
+    streams = {
+        step.time
+        for route in plan.routes
+        for step in every_step(route.steps)
+        if isinstance(step, Wait) and step.cause == BLOCKED
+    }
+    means_s = [plan.streams[stream].distribution.mean_ns / 1e9 for stream in streams]
+    return min(SHORT_S, max(SHORTEST_S, min(means_s, default=SHORT_S)))
 
 
 def _route(path: str, on_loop: bool, steps: list[Any]) -> dict[str, Any]:
@@ -148,8 +162,11 @@ def _add_row(document: dict[str, Any]) -> None:
 
 
 def _add_calling(document: dict[str, Any], scenario: Scenario) -> None:
-    """Routes that call a service with each HTTP client of the scenario."""
-    clients = {s.client for s in scenario.plan.services if s.connections < UNLIMITED}
+    """Routes that call a service with each HTTP client of the scenario; aiohttp without one."""
+    clients = {
+        s.client if s.connections < UNLIMITED else HttpLibrary.AIOHTTP
+        for s in scenario.plan.services
+    }
     called: list[tuple[str, str, int]] = []
     if HttpLibrary.HTTPX in clients:
         called += [(HTTPX, "httpx", 100), (HTTPX_QUEUE, "httpx", QUEUE_CONNECTIONS)]

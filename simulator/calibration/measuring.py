@@ -22,7 +22,7 @@ from simulator.calibration.generator import (
 )
 from simulator.calibration.served import NotServable, Running, ServeError, serve
 from simulator.calibration.splits import split
-from simulator.plan import NEVER, Cpu, LoadKind, Plan, ServerKind, Step
+from simulator.plan import NEVER, UNLIMITED, Cpu, LoadKind, Plan, ServerKind, Step
 from simulator.record import dataclass
 from simulator.report import format
 from simulator.scenario import Scenario
@@ -147,7 +147,12 @@ def _remembers(plan: Plan) -> bool:
 
 
 def _warm_up(plan: Plan, running: Running) -> None:
-    """A burst, not measured; not where the first time is what the scenario is about."""
+    """A burst, not measured; where the server remembers it, of requests for nothing.
+
+    A server's first request imports what answering takes (``first_request``).
+    """
+    if plan.server.kind is ServerKind.ASGI and plan.server.limit_concurrency == UNLIMITED:
+        split(running.url, WARM)
     if _remembers(plan) or plan.faults:
         return
     open_loads = [load for load in plan.loads if load.kind is LoadKind.BURST]

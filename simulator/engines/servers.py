@@ -57,10 +57,13 @@ class Servers:
         self._watched: set[int] = set()  # workers that have a timer running
         self._balanced = 0
         self._accepted = [0] * server.instances
-        # Connections that are kept stay with the process that accepted them.
+        # Connections that are kept stay with the process that accepted them. A request waits for
+        # none: HTTP/1.1 has one at a time on each, so the client takes another or opens one.
         self._kept = [
             self._place(self._balance()) for _ in range(self.plan.client.kept_connections)
         ]
+        self._idle = dict.fromkeys(range(len(self._kept)))
+        self._used: dict[Task, int] = {}
         for process in self._kept:
             self.connections[process] += 1
         self._serve = {
@@ -72,7 +75,7 @@ class Servers:
     def serve(self, task: Task) -> Steps:
         """A request, or an attempt of it, reaches the balancer."""
         if self._kept:
-            task.process = self._kept[task.request % len(self._kept)]
+            task.process = self._kept[self._take_kept(task)]
             task.instance = task.process // self.plan.server.workers
         else:
             task.instance = self._balance()
@@ -81,6 +84,22 @@ class Servers:
         if full and not self._kept:
             return self._serve_if_connected(task)
         return self._serve(task)
+
+    def _take_kept(self, task: Task) -> int:
+        """The request's own connection; if it is busy the one given back last; else another."""
+        number = task.request % self.plan.client.kept_connections
+        if number not in self._idle:
+            if self._idle:
+                number = next(reversed(self._idle))
+            else:
+                number = len(self._kept)
+                process = self._place(self._balance())
+                self._kept.append(process)
+                self.connections[process] += 1
+                self._idle[number] = None
+        del self._idle[number]
+        self._used[task] = number
+        return number
 
     def _serve_if_connected(self, task: Task) -> Steps:
         outcome = yield from self._connect(task)
@@ -142,6 +161,12 @@ class Servers:
 
     def _finish(self, task: Task, outcome: int) -> None:
         self.in_flight[task.instance] -= 1
+        if self._kept:
+            number = self._used.pop(task)
+            if task.abandoned:
+                self.connections[task.process] -= 1
+            else:
+                self._idle[number] = None
         if task.answer is None:
             self.recorder.finish(task, outcome)
         else:

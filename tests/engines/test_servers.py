@@ -105,6 +105,18 @@ def test_limit_concurrency_counts_connections_its_own_included() -> None:
     assert outcomes == ["ok", "ok", "limit_concurrency", "limit_concurrency", "limit_concurrency"]
 
 
+def test_a_request_whose_kept_connection_is_busy_goes_over_the_one_given_back_last() -> None:
+    """HTTP/1.1 has one request at a time on a connection; which worker has it is fixed."""
+    steps = Steps()
+    case = plan(steps, steps.cpu(10 * MS), load=burst(7), workers=2)
+    kept = changed(case, client={"kept_connections": 3})  # workers 0, 1 and 0
+    # 0 keeps worker 0 busy to 10, 2 waits for it. 3 would go over 0's connection and goes over
+    # 1's, idle since 1; so does 5 for 2's. 4 has its own. 6 finds none idle and opens a fourth.
+    trace = traced(kept, [0, 0, 0, 2, 5, 7, 8], t0=[10, 1, 1, 1, 1, 10, 1])
+    assert trace.process.tolist() == [0, 1, 0, 1, 1, 1, 1]
+    assert finished(trace) == [10, 1, 11, 3, 6, 17, 18]
+
+
 def test_idle_kept_connections_count_too() -> None:
     """FIELD: --limit-concurrency 20, 60 requests on open connections: 60 × 503."""
     steps = Steps()
@@ -117,7 +129,7 @@ def test_idle_kept_connections_count_too() -> None:
 def test_a_kept_connection_stays_with_its_process() -> None:
     steps = Steps()
     case = plan(steps, steps.sleep(MS), load=burst(9), workers=2)
-    trace = traced(changed(case, client={"kept_connections": 3}))
+    trace = traced(changed(case, client={"kept_connections": 3}), [2 * i for i in range(9)])
     assert trace.process.tolist() == [0, 1, 0, 0, 1, 0, 0, 1, 0]
 
 

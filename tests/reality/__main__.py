@@ -82,7 +82,8 @@ def _checked(case: Case, known: record.Record) -> Checked:
 
 def _options(case: Case) -> Options:
     sync = load(_file(case)).plan.server.kind is ServerKind.SYNC
-    overheads = str(record.OVERHEADS_SYNC if sync else record.OVERHEADS)
+    worker = record.OVERHEADS_SYNC_SHORT if case.sleeps_short else record.OVERHEADS_SYNC
+    overheads = str(worker if sync else record.OVERHEADS)
     scale = Fraction(case.scale)
     return Options(overheads=overheads, runs=case.runs, scale=scale, budget=ALLOWED)
 

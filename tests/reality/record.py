@@ -19,7 +19,9 @@ MEASURED = Path(__file__).parent / "measured.json"
 CHECKED = Path(__file__).parent / "checked.json"
 OVERHEADS = Path(__file__).parent / "overheads.yaml"
 OVERHEADS_SYNC = Path(__file__).parent / "overheads-sync.yaml"
-"""Of the machine that measured: uvicorn, gunicorn sync. The files say where each value is from."""
+OVERHEADS_SYNC_SHORT = Path(__file__).parent / "overheads-sync-short.yaml"
+"""Of the machine that measured: uvicorn, gunicorn sync, the same with sleeps of 1 ms. The files
+say where each value is from."""
 TABLE = Path(__file__).parent / "table.md"
 
 Record = dict[str, Any]

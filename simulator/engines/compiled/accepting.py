@@ -15,10 +15,12 @@ from simulator.engines.compiled.draws import decide, next_of, weighted
 from simulator.engines.compiled.jit import kernel
 from simulator.engines.compiled.memory import (
     INSTANCES,
+    KEPT_CONNECTION,
     KEPT_LEFT,
     PROCESSES,
     SERVER,
     Memory,
+    new,
 )
 from simulator.engines.compiled.process import (
     ACCEPT,
@@ -33,6 +35,7 @@ from simulator.engines.compiled.process import (
     INSTANCE_SIZE,
     INSTANCES_N,
     KEPT,
+    KEPT_IDLE,
     KEPT_N,
     KIND,
     PROCESS_SIZE,
@@ -44,8 +47,10 @@ from simulator.engines.compiled.process import (
 from simulator.engines.compiled.recorder import answered
 from simulator.engines.compiled.slots import WAITING_N
 from simulator.engines.compiled.task import (
+    ABANDONED,
     DOING,
     INSTANCE,
+    KEPT_ON,
     PHASE,
     PROC,
     PROCESS,
@@ -60,6 +65,9 @@ from simulator.engines.contract import (
     CONNECT_TIMEOUT,
 )
 from simulator.plan import Accept, Balancer, ServerKind
+
+# A connection that the client keeps.
+(_LINK, _KEPT_BEFORE, _KEPT_AFTER, _KEPT_IS_IDLE, _KEPT_PROCESS, _KEPT_SIZE) = range(6)
 
 SYNC = int(ServerKind.SYNC)
 ROUND_ROBIN, RANDOM = int(Accept.ROUND_ROBIN), int(Accept.RANDOM)
@@ -133,10 +141,50 @@ def place(m: Memory, instance: int) -> int:
 @kernel
 def open_kept(m: Memory) -> None:
     """Open the next of the connections that are kept from before the first request."""
-    process = place(m, balance(m))
-    m[m[m[SERVER] + KEPT] + m[m[SERVER] + KEPT_N] - m[KEPT_LEFT]] = process
-    m[process_of(m, process) + CONNECTIONS] += 1
+    connection = _open_connection(m)
+    _put_idle(m, connection)
+    m[m[m[SERVER] + KEPT] + m[m[SERVER] + KEPT_N] - m[KEPT_LEFT]] = connection
     m[KEPT_LEFT] -= 1
+
+
+@kernel
+def _open_connection(m: Memory) -> int:
+    connection = new(m, KEPT_CONNECTION, _KEPT_SIZE)
+    m[connection + _KEPT_PROCESS] = place(m, balance(m))
+    m[connection + _KEPT_IS_IDLE] = 0
+    m[process_of(m, m[connection + _KEPT_PROCESS]) + CONNECTIONS] += 1
+    return connection
+
+
+@kernel
+def _put_idle(m: Memory, connection: int) -> None:
+    last = m[m[SERVER] + KEPT_IDLE]
+    m[connection + _KEPT_BEFORE] = last
+    m[connection + _KEPT_AFTER] = 0
+    m[connection + _KEPT_IS_IDLE] = 1
+    if last != 0:
+        m[last + _KEPT_AFTER] = connection
+    m[m[SERVER] + KEPT_IDLE] = connection
+
+
+@kernel
+def _take_kept(m: Memory, task: int) -> int:
+    """The request's own connection; if it is busy the one given back last; else another."""
+    server = m[SERVER]
+    connection = m[m[server + KEPT] + m[task + REQUEST] % m[server + KEPT_N]]
+    if m[connection + _KEPT_IS_IDLE] == 0:
+        connection = m[server + KEPT_IDLE]
+        if connection == 0:
+            return _open_connection(m)
+    before, after = m[connection + _KEPT_BEFORE], m[connection + _KEPT_AFTER]
+    if before != 0:
+        m[before + _KEPT_AFTER] = after
+    if after != 0:
+        m[after + _KEPT_BEFORE] = before
+    else:
+        m[server + KEPT_IDLE] = before
+    m[connection + _KEPT_IS_IDLE] = 0
+    return connection
 
 
 @kernel
@@ -161,7 +209,8 @@ def serve(m: Memory, task: int) -> int:
     if m[task + PHASE] == 0:
         kept = m[server + KEPT_N]
         if kept > 0:
-            be_in(m, task, m[m[server + KEPT] + m[task + REQUEST] % kept])
+            m[task + KEPT_ON] = _take_kept(m, task)
+            be_in(m, task, m[m[task + KEPT_ON] + _KEPT_PROCESS])
             m[task + INSTANCE] = m[task + PROCESS] // m[server + WORKERS_N]
         else:
             m[task + INSTANCE] = balance(m)
@@ -188,6 +237,11 @@ def serve(m: Memory, task: int) -> int:
 def finish_now(m: Memory, task: int, outcome: int) -> None:
     """The request has its answer; it is in flight no longer."""
     m[instance_of(m, m[task + INSTANCE]) + IN_FLIGHT] -= 1
+    if m[m[SERVER] + KEPT_N] != 0:
+        if m[task + ABANDONED] != 0:
+            m[m[task + PROC] + CONNECTIONS] -= 1
+        else:
+            _put_idle(m, m[task + KEPT_ON])
     answered(m, task, outcome)
 
 

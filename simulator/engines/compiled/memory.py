@@ -101,8 +101,9 @@ Memory = list[int]
     ITEM,
     BATCH,
     CONNECTION,
+    KEPT_CONNECTION,
     FREE_LISTS,
-) = range(13)
+) = range(14)
 HEADER = FREE + FREE_LISTS
 
 LINK = 0

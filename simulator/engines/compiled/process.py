@@ -79,8 +79,9 @@ from __future__ import annotations
     LIMIT_CONCURRENCY,
     TIMEOUT,
     LINGER,
-    KEPT,  # address of the processes of kept connections
+    KEPT,  # address of the connections that are kept from the start
     KEPT_N,
+    KEPT_IDLE,  # the one that was given back last
     STARTED,
     CLIENT_TIMEOUT,
     CLIENT_RETRIES,  # address of the streams of its backoffs
@@ -93,7 +94,7 @@ from __future__ import annotations
     CONNECT,
     CLOSE,
     SERVER_SIZE,
-) = range(32)
+) = range(33)
 
 # A route.
 (

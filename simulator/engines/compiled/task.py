@@ -76,6 +76,7 @@ from simulator.engines.contract import NETWORK
     OPEN_FIRST,
     OPEN_LAST,
     OPEN_VISIT,
+    KEPT_ON,  # its client's connection, where these are kept
     HOME_VISIT,  # that to its worker or server thread
     BRANCH,
     ATTEMPT,
@@ -112,7 +113,7 @@ from simulator.engines.contract import NETWORK
     EVERY,
     DEADLINE,
     SPENT,
-) = range(80)
+) = range(81)
 
 USER_SIZE = ROUTE
 """A user, who only waits and asks, is a task without the rest."""
