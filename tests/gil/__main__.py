@@ -3,7 +3,7 @@
 Without arguments the stored measurements beside the model. ``--live [first] [last]`` measures
 these rows now, some 9 s each, and stores them, but not what was measured while others used the
 machine: beside computing threads the server must get nearly a core. Every row is predicted with
-the same time that a woken thread takes, ``--wake``: at 20 µs 18 of 24 means are within 35 %.
+the same time that a woken thread takes, ``--wake``: at 20 µs 21 of 24 means are within 35 %.
 
 What was traced there (each call of ``pthread_cond_signal`` and ``_timedwait`` with its instant and
 core) and the model does not have: a released GIL wakes the longest wait, and who waits anew after
