@@ -132,12 +132,15 @@ def _scenario(path: str, text: str, overrides: tuple[str, ...]) -> Scenario:
 
 
 class Local:
-    """This process while that is quick enough, then ``jobs`` processes.
+    """This process while that is quick enough, then ``jobs`` processes, of which it is one.
+
+    It computes as well while others start and while nothing of theirs is done: results
+    take it a few percent of its time, too little for a processor of its own.
 
     Parameters
     ----------
     jobs : int
-        Processes at most.
+        Processes at most, this one counted.
     expected : int
         About how many tasks there will be.
     alone_s : float
@@ -160,21 +163,24 @@ class Local:
         return AHEAD * self._jobs
 
     def submit(self, key: Hashable, task: Task) -> None:
-        if self._pool is None:
-            self._queue.append((key, task))
-        else:
-            self._futures[self._pool.submit(compute, task)] = key
+        self._queue.append((key, task))
 
     def next(self) -> tuple[Any, Outcome]:
         if self._pool is None and not self._alone():
             self._start()
-        if self._pool is None:
-            key, task = self._queue.popleft()
-            self._done += 1
-            return key, compute(task)
-        done, _ = wait(self._futures, return_when=FIRST_COMPLETED)
-        future = done.pop()
-        return self._futures.pop(future), future.result()
+        if self._pool is not None:
+            while self._queue and len(self._futures) < AHEAD * (self._jobs - 1):
+                key, task = self._queue.popleft()
+                self._futures[self._pool.submit(compute, task)] = key
+            # Does not wait while there is something to do here.
+            timeout = 0 if self._queue else None
+            done, _ = wait(self._futures, timeout, return_when=FIRST_COMPLETED)
+            if done:
+                future = done.pop()
+                return self._futures.pop(future), future.result()
+        key, task = self._queue.popleft()
+        self._done += 1
+        return key, compute(task)
 
     def __enter__(self) -> Self:
         return self
@@ -208,9 +214,8 @@ class Local:
         # Spawned, not forked: NumPy may have threads by now, and forks are not portable.
         context = multiprocessing.get_context("spawn")
         self._before = {child.pid for child in multiprocessing.active_children()}
-        self._pool = ProcessPoolExecutor(self._jobs, mp_context=context, initializer=_begin)
-        while self._queue:
-            self.submit(*self._queue.popleft())
+        others = self._jobs - 1
+        self._pool = ProcessPoolExecutor(others, mp_context=context, initializer=_begin)
 
 
 def _begin() -> None:
