@@ -216,9 +216,15 @@ class Service:
             yield ("drop",)
 
     def task_step(self, kind: str, arg: Any, uv: bool) -> Iterator[tuple[Any, ...]]:
+        if kind == "hop":
+            if arg:
+                self.ready.append(("hop", arg - 1))
+            else:
+                self.machine.start(self.thread())
+            return
         yield ("cpu", self.STEP)
         if kind == "burn":
-            self.machine.start(self.thread())
+            self.ready.append(("hop", 1))  # AnyIO lets others run twice before it starts a thread
             return
         if not uv:
             yield from self.away(self.SEND)
