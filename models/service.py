@@ -20,9 +20,10 @@ for a connection, and two habits of httpcore 1.0.9 (``AsyncConnectionPool``):
   the timeout of the others goes on.
 
 Not modelled: the CPU of those who are sent in vain (.2 to .5 ms each, 2 to 14 times a call in
-small pools and in bursts on a pool with idle connections), keep-alive, connecting (.15 ms)
-and TLS; the pairs gone through for a call that gives up; limits per host; a service that
-cuts short the work of a caller who has gone.
+small pools and in bursts on a pool with idle connections), connections that are closed when they
+have been idle, what connecting takes (``opens`` says who connects) and TLS; the pairs gone
+through for a call that gives up; limits per host; a service that cuts short the work of a caller
+who has gone.
 """
 
 from __future__ import annotations
@@ -75,6 +76,11 @@ class Service:
     @property
     def waiting(self) -> int:
         return len(self._waiting)
+
+    @property
+    def opens(self) -> bool:
+        """Whether who asks now gets a slot that nobody had before."""
+        return not self._idle and self._made < self._size
 
     def acquire(self, priority: int = 0) -> simpy.Event:
         """An event whose value is the slot; the lowest ``priority`` is served first.

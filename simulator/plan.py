@@ -292,19 +292,23 @@ class Overheads:
 
     loop_before_ns: int  # loop CPU of a request before its handler starts
     loop_after_ns: int  # loop CPU of a request after its handler ended
+    refusal_ns: int  # loop CPU of a request that `limit_concurrency` turns away, in place of both
     thread_hop_ns: int  # loop CPU for handing work to a thread
     thread_start_ns: int  # how long the loop waits for each thread that its pool has to start
     first_request_ns: int  # CPU of the first request of each process beyond the others'
     worker_ns: int  # CPU of a sync worker or a server thread per request
+    query_cpu_ns: int  # CPU of the driver for a query, half before it is sent, half after
     pool_hold_ns: int  # hold of a connection beyond its use, in every try of a transaction
     lock_hold_ns: int  # hold of row locks beyond their use, before the commit
-    connect_ns: int  # opening a connection, or being refused one; CPU of the database's cores
+    connect_ns: int  # opening a connection; CPU of the database's cores
+    connect_refused_ns: int  # being refused one; CPU of the database's cores
     close_ns: int  # closing one
     timer_ns: int  # overshoot of a sleep on the loop, of a batch window that opens when taken
     sleep_ns: int  # overshoot of time.sleep
     client_call_ns: int  # CPU of httpx for every try of a call, before its answer and after
     client_scan_ns: int  # CPU of httpx for each pair of a connection and a call that waits
     aiohttp_call_ns: int  # CPU of aiohttp for every try of a call, before its answer and after
+    aiohttp_connect_ns: int  # CPU of aiohttp for opening a connection
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,7 +355,8 @@ class Database:
 
     label: str
     connections: int  # max_connections less those reserved
-    cores: int  # shared by its queries; UNLIMITED: each has its own
+    cores: int  # shared by its queries and the backends that start; UNLIMITED: each has its own
+    queries_compute: bool  # False: they wait for something else, and only backends use the cores
     deadlock_timeout_ns: int  # how long a lock is waited for before a cycle is looked for
 
 

@@ -171,9 +171,10 @@ def database(
     *,
     label: str = "pg",
     cores: int = UNLIMITED,
+    compute: bool = True,
     deadlock_timeout_ns: int = SECOND,
 ) -> Database:
-    return Database(label, connections, cores, deadlock_timeout_ns)
+    return Database(label, connections, cores, compute, deadlock_timeout_ns)
 
 
 def rows(keys: int = 1, pick: int = NO_STREAM, *, random_grant: bool = False) -> RowLock:
@@ -234,6 +235,7 @@ def server(
     accept: Accept = Accept.ROUND_ROBIN,
     **overheads: int,
 ) -> Server:
+    overheads.setdefault("connect_refused_ns", overheads.get("connect_ns", 0))
     none = Overheads(*[0] * len(dataclasses.fields(Overheads)))
     return Server(
         kind=kind,

@@ -126,7 +126,7 @@ class _Writer:
             balancers = ["round_robin", "random", "least_connections", "two_choices"]
             server["balancer"] = chance.choice(balancers)
         self.maybe(0.3, server, cores=lambda: chance.randint(1, 3))
-        asgi = ["loop_before", "loop_after", "thread_hop", "thread_start"]
+        asgi = ["loop_before", "loop_after", "refusal", "thread_hop", "thread_start"]
         kinds = asgi if self.kind == "asgi" else ["worker"]
         every = [
             *kinds,
@@ -134,11 +134,12 @@ class _Writer:
             "pool_hold",
             "lock_hold",
             "connect",
+            "connect_refused",
             "close",
             "timer",
             "sleep",
         ]
-        every += ["client_call", "client_scan", "aiohttp_call"]
+        every += ["query_cpu", "client_call", "client_scan", "aiohttp_call", "aiohttp_connect"]
         chosen = {key: self.duration() for key in every if chance.random() < 0.4}
         beside = {"from": chance.choice(["none", "typical"]), **chosen}
         server["overheads"] = chance.choice(["none", chosen or "none", beside])
@@ -160,6 +161,7 @@ class _Writer:
         database: Document = {"max_connections": chance.randint(4, 20), "reserved": 2}
         self.maybe(0.3, database, preset="postgresql")
         self.maybe(0.5, database, cores=lambda: chance.randint(1, 3))
+        self.maybe(0.4, database, queries=lambda: chance.choice(["compute", "wait"]))
         if self.locks:
             self.maybe(0.5, database, deadlock_timeout=lambda: chance.choice(["1ms", "1s"]))
         return database

@@ -12,9 +12,10 @@ it waits for a connection; with the connection five tenths open it and send, on 
 later; the last three read the answer, an error too, before the connection is given back. Who
 has timed out reads nothing. ``overheads.client_scan`` is httpcore's CPU for each pair of a
 connection and a call that waits (``models.service``): on top of building, the call itself
-among those who wait, and on top of reading.
+among those who wait, and on top of reading. ``overheads.aiohttp_connect`` is aiohttp's CPU of
+opening a connection: a turn later it sends, so in a burst all open before the first sends.
 
-Not modelled: the network's own time, time to connect, a timeout that fires late because
+Not modelled: the network's own time, a handshake, a timeout that fires late because
 its loop is busy, a service that sees its caller leave.
 """
 
@@ -121,7 +122,7 @@ class Remote:
             self.rate_limit_station = self.station - 1
             owner = wiring.recorder.station_owner(self.rate_limit_station)
             self.rate_limit = _rate_limit(clock, spec.limits[0], owner)
-        self.cpu_ns, self.scan_ns = contract.client_costs(plan, index)
+        self.cpu_ns, self.scan_ns, self.connect_ns = contract.client_costs(plan, index)
         self.clients: list[HttpClient] = []
         self.client_stations: list[int] = []
         if spec.connections < UNLIMITED:
@@ -160,9 +161,11 @@ class _Attempt:
         self.task = task
         self.step = step
         self.draws = draws
-        self.cpu_ns = cpu_ns = remote.cpu_ns
+        cpu_ns = remote.cpu_ns
         self._builds_ns = cpu_ns * _BUILDS[0] // _BUILDS[1]
         self._reads_ns = cpu_ns * _READS[0] // _READS[1]
+        self._sends_ns = cpu_ns - self._builds_ns - self._reads_ns
+        self._connects_ns = 0
         self.over = False
         self.reason: str | None = None
         self.expired = False
@@ -182,6 +185,7 @@ class _Attempt:
         task = self.task
         client = self.remote.clients[task.process]
         visit = task.queue(self.remote.client_stations[task.process])
+        self._connects_ns = self.remote.connect_ns if client.opens else 0
         event = client.connect(task)
         self.leave = lambda: client.give_up(event)
         try:
@@ -204,11 +208,16 @@ class _Attempt:
 
     def _use(self) -> Steps:
         """Send, wait, read; nothing if the time is over while it has waited for its loop."""
-        task, cpu_ns = self.task, self.cpu_ns
-        if cpu_ns and not self.is_lost:
+        task = self.task
+        if (self.remote.cpu_ns or self.remote.connect_ns) and not self.is_lost:
+            process = self.runner.processes[task.process]
             if self.step.frees_loop:
-                yield from self.runner.next_turn(task, self.runner.processes[task.process])
-            yield from self._compute(cpu_ns - self._builds_ns - self._reads_ns)
+                yield from self.runner.next_turn(task, process)
+            if self._connects_ns:
+                yield from self._compute(self._connects_ns)
+                if self.step.frees_loop:
+                    yield from self.runner.next_turn(task, process)
+            yield from self._compute(self._sends_ns)
         if self.is_lost:
             self._ends("call_timeout")
             return

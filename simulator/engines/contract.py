@@ -227,17 +227,23 @@ def database_error(parts: Parts, database: int) -> int:
     return connection_refused(parts, database) + 1
 
 
-def client_costs(plan: Plan, service: int) -> tuple[int, int]:
-    """CPU of a call's HTTP client, and for each pair of a connection and a call that waits.
+def queries_share(database: Database) -> bool:
+    """Whether the queries of a database share its cores."""
+    return database.cores < UNLIMITED and database.queries_compute
+
+
+def client_costs(plan: Plan, service: int) -> tuple[int, int, int]:
+    """CPU of a call's HTTP client: of the call, for each pair of a connection and a call that
+    waits, for opening a connection.
 
     Without a limit of connections a call costs its caller nothing.
     """
     spec, overheads = plan.services[service], plan.server.overheads
     if spec.connections >= UNLIMITED:
-        return 0, 0
+        return 0, 0, 0
     if spec.client == HttpLibrary.AIOHTTP:
-        return overheads.aiohttp_call_ns, 0
-    return overheads.client_call_ns, overheads.client_scan_ns
+        return overheads.aiohttp_call_ns, 0, overheads.aiohttp_connect_ns
+    return overheads.client_call_ns, overheads.client_scan_ns, 0
 
 
 def timeout_restarts(service: Service) -> bool:

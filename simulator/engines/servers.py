@@ -273,16 +273,18 @@ class Servers:
         self.unaccepted[task.instance] -= 1
         if not self._kept:
             self.connections[process.index] += 1
-        before_ns = overheads.loop_before_ns + self._first_ns(process)
+        # uvicorn decides while it reads the request (`on_headers_complete`); its own application
+        # answers who is turned away, the service's is not called.
+        accepted = self.connections[process.index] < self.plan.server.limit_concurrency
+        before_ns = overheads.loop_before_ns if accepted else overheads.refusal_ns
+        before_ns += self._first_ns(process)
         if before_ns:
             yield from self.runner.compute(task, before_ns, FRAMEWORK)
-        # uvicorn decides while it reads the request (`on_headers_complete`).
-        accepted = self.connections[process.index] < self.plan.server.limit_concurrency
         yield from self.runner.next_turn(task, process)
         outcome = LIMIT_CONCURRENCY
         if accepted:
             outcome = yield from self._handler(task)
-        if overheads.loop_after_ns:
+        if accepted and overheads.loop_after_ns:
             yield from self.runner.compute(task, overheads.loop_after_ns, FRAMEWORK)
         yield from self.runner.write(task, process)
         if not self._kept:

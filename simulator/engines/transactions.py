@@ -30,7 +30,6 @@ from simulator.plan import (
     NEVER,
     NO_DATABASE,
     NO_STREAM,
-    UNLIMITED,
     Gather,
     Lock,
     Step,
@@ -99,8 +98,8 @@ class Transactions:
 
     A statement that begins in an outage fails at once, and its transaction with it; one
     that has begun ends. Opening a connection forks a backend (PostgreSQL), also for one that is
-    refused: where the database has cores it is work on them. Resetting and closing take none,
-    and a fault slows none of the three.
+    refused (which does less): where the database has cores it is work on them. Resetting and
+    closing take none, and a fault slows none of the three.
     """
 
     def __init__(self, runner: StepRunner) -> None:
@@ -115,7 +114,8 @@ class Transactions:
         self.wait = runner.steps[Wait]
         self.steps: dict[type, Callable[..., Steps]] = {With: self._with, Lock: self._lock}
         self.shared_databases = self._shared_databases()
-        if self.shared_databases:
+        self.queries = {contract.hold_query(i) for i in range(len(self.plan.pools))}
+        if self.shared_databases or self.plan.server.overheads.query_cpu_ns:
             self.steps[Wait] = self._wait
         # Blocks that lock no row and lose none: they need no transaction.
         self.plain = {
@@ -141,7 +141,7 @@ class Transactions:
             failed, closes = Failed(contract.database_error(self.plan, pool.database)), True
         else:
             if connection.fresh:
-                yield from self._fork(task, step)
+                yield from self._fork(task, step, overheads.connect_ns)
             if id(step) in self.plain:
                 try:
                     yield from self.runner.run(task, step.steps)
@@ -173,7 +173,7 @@ class Transactions:
             raise Failed(contract.pool_timeout(step.pool)) from error
         except TooManyConnections as error:
             # Its slot may be tried by the next one meanwhile.
-            yield from self._fork(task, step)
+            yield from self._fork(task, step, self.plan.server.overheads.connect_refused_ns)
             database = self.plan.pools[step.pool].database
             raise Failed(contract.connection_refused(self.plan, database)) from error
         model.took(connection)
@@ -181,9 +181,8 @@ class Transactions:
             self.runner.wiring.opened(task.request, self.plan.pools[step.pool], connection)
         return connection
 
-    def _fork(self, task: Task, step: With) -> Steps:
+    def _fork(self, task: Task, step: With, ns: int) -> Steps:
         """Open a connection, or be refused one: CPU of a backend where the database has cores."""
-        ns = self.plan.server.overheads.connect_ns
         database = self.plan.pools[step.pool].database
         cause = contract.hold_connect(step.pool)
         if ns and database != NO_DATABASE and self.runner.wiring.database_cores[database]:
@@ -300,22 +299,27 @@ class Transactions:
     # Queries on a database with cores or faults.
 
     def _shared_databases(self) -> dict[int, int]:
-        """The database of each cause that is a query on one with cores or faults."""
+        """The database of each cause that is a query on one whose cores it uses, or with faults."""
         struck = {fault.index for fault in self.plan.faults if fault.target is Target.DATABASE}
-        shared = {i for i, d in enumerate(self.plan.databases) if d.cores < UNLIMITED} | struck
+        databases = enumerate(self.plan.databases)
+        shared = {i for i, d in databases if contract.queries_share(d)} | struck
         pools = enumerate(self.plan.pools)
         return {contract.hold_query(i): p.database for i, p in pools if p.database in shared}
 
     def _wait(self, task: Task, step: Wait) -> Steps:
+        if step.cause not in self.queries:
+            return self.wait(task, step)
         database = self.shared_databases.get(step.cause)
         if database is None:
-            yield from self.wait(task, step)
-            return
+            return self.runner.query(task, self.wait(task, step))
+        return self.runner.query(task, self._shared_query(task, step, database))
+
+    def _shared_query(self, task: Task, step: Wait, database: int) -> Steps:
         drawn = self.runner.draw(task, step.time)
         ns = self.faults.struck(Target.DATABASE, database, self.clock.now, drawn)
         if ns is None:
             raise self._outage(task, database)
-        if ns and self.runner.wiring.database_cores[database] is not None:
+        if ns and contract.queries_share(self.plan.databases[database]):
             yield from self._compute(task, step.cause, database, ns, step.frees_loop)
         else:
             yield from self.runner.hold(task, ns, step.cause, step.frees_loop)

@@ -229,9 +229,13 @@ class _Demand:
         else:
             took = mean_ns(step, path, self._means)
             database = self._document["pools"][pool].get("database")
-            self._add(f"database cores {database}", took)
+            if database and self._document["databases"][database]["queries"] == "compute":
+                self._add(f"database cores {database}", took)
+            took += self._plan.server.overheads.query_cpu_ns
         if frozen:
             self._add("event loop", took)
+        elif on_loop and "with" not in step:
+            self._add("event loop", self._plan.server.overheads.query_cpu_ns)
         if "with" in step or pool not in held:
             self._add(f"pool {pool}", took + self._plan.server.overheads.pool_hold_ns)
         return took

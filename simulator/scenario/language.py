@@ -28,9 +28,10 @@ from simulator.scenario.kinds import (
 from simulator.scenario.node import Mapping, Node, Scalar, Sequence
 from simulator.scenario.outside import ACCELERATOR, CLIENT, FAULT, SERVICE
 from simulator.scenario.overheads_file import PATTERN as OVERHEADS_FILE
-from simulator.scenario.presets import OVERHEADS, POOLS, SERVERS
+from simulator.scenario.presets import OVERHEADS, OVERHEADS_OF_OTHERS, POOLS, SERVERS
 from simulator.scenario.problem import Problems
 from simulator.scenario.sections import (
+    LATER,
     REQUIRED,
     Field,
     ListOf,
@@ -76,7 +77,10 @@ class _Anything(Kind):
 _OVERHEADS_WORD = Choice("none", "typical", file=OVERHEADS_FILE)
 OVERHEAD_FIELDS = (
     Field("from", _OVERHEADS_WORD, "Where those come from that are not given; default none."),
-    *(Field(name, Duration(), doc, "0s") for name, (_, doc) in OVERHEADS.items()),
+    *(
+        Field(name, Duration(), doc, LATER if name in OVERHEADS_OF_OTHERS else "0s")
+        for name, (_, doc) in OVERHEADS.items()
+    ),
 )
 
 _SERVER_HINTS = {
@@ -237,8 +241,15 @@ DATABASE = Section(
     Field(
         "cores",
         Count(1, CORES_MAX, or_none=True),
-        "Cores that its queries share; none: each query has its own.",
+        "Cores that its queries and the connections being opened share; none: each has its own.",
         "none",
+    ),
+    Field(
+        "queries",
+        Choice("compute", "wait"),
+        "Whether queries share the cores with the connections that are opened, or wait for "
+        "something else, as pg_sleep does.",
+        "compute",
     ),
     Field(
         "deadlock_timeout",

@@ -150,8 +150,8 @@ def _contended(
     else:
         several = kind is p.ServerKind.THREADS and threads > 1
         each_ns = overheads.worker_ns
-    call_ns = overheads.client_call_ns + overheads.client_scan_ns + overheads.aiohttp_call_ns
-    return several and (each_ns > 0 or any(_computes(step, call_ns, made) for step, _ in code))
+    computes = any(_computes(step, overheads, made) for step, _ in code)
+    return several and (each_ns > 0 or computes)
 
 
 def _code(steps: Sequence[p.Step], in_thread: bool) -> Iterator[tuple[p.Step, bool]]:
@@ -169,10 +169,13 @@ def _code(steps: Sequence[p.Step], in_thread: bool) -> Iterator[tuple[p.Step, bo
                 yield from _code(branch.steps, in_thread)
 
 
-def _computes(step: p.Step, call_ns: int, made: Sequence[p.TimeStream]) -> bool:
+def _computes(step: p.Step, costs: p.Overheads, made: Sequence[p.TimeStream]) -> bool:
     """Whether this step itself computes with the GIL."""
     if isinstance(step, p.Cpu):
         return not step.releases_gil
     if isinstance(step, p.Call):
-        return call_ns > 0
+        aiohttp_ns = costs.aiohttp_call_ns + costs.aiohttp_connect_ns
+        return costs.client_call_ns + costs.client_scan_ns + aiohttp_ns > 0
+    if isinstance(step, p.With):
+        return costs.query_cpu_ns > 0
     return isinstance(step, p.Stream | p.Broadcast) and made[step.cpu].distribution != _NOTHING

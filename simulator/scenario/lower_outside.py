@@ -43,6 +43,7 @@ def lower_database(name: str, entry: Document) -> p.Database:
         label=name,
         connections=entry["max_connections"] - entry["reserved"],
         cores=limit(entry["cores"]),
+        queries_compute=entry["queries"] == "compute",
         deadlock_timeout_ns=parse_duration(entry["deadlock_timeout"]),
     )
 

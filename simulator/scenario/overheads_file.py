@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from simulator.scenario.kinds import Duration
 from simulator.scenario.node import Bad, Mapping, Node, Scalar
 from simulator.scenario.presets import OVERHEADS
 from simulator.scenario.problem import Problems
 from simulator.scenario.source import parse, read_text
+from simulator.units import parse_duration
 
 SUFFIXES = (".yaml", ".yml")
 PATTERN = r"\.ya?ml$"
@@ -16,6 +18,18 @@ FROM = "from"
 """The key of `server.overheads` that names the others' values: typical, or a file."""
 GIL_WAKE = "gil_wake"
 """A key of such a file alone: it stands for `server.gil: {wake: …}` where that is not given."""
+
+ROUND_TRIP = "round_trip"
+"""Another one: what a request takes beyond its server's part, as a client on the same machine
+sees it. A server's prediction has no use for it; ``sim check``, which is that client, has."""
+
+
+def round_trip_ns(file: Path) -> int:
+    """The round trip that a file of overheads tells, 0 if it tells none."""
+    text = read_text(file, str(file), Problems())
+    node = None if text is None else parse(text, str(file), Problems())
+    told = node.entries.get(ROUND_TRIP) if isinstance(node, Mapping) else None
+    return parse_duration(told.text) if isinstance(told, Scalar) else 0
 
 
 def with_overheads(root: Node, path: Path, problems: Problems) -> Node:
@@ -33,6 +47,9 @@ def with_overheads(root: Node, path: Path, problems: Problems) -> Node:
     wake: Node | None = None
     if found is not given and isinstance(found, Mapping):
         wake = found.entries.pop(GIL_WAKE, None)
+        trip = found.entries.pop(ROUND_TRIP, None)
+        if trip is not None:
+            Duration().read(trip, ROUND_TRIP, problems)
     if wake is not None and _has_loop(server):
         entries["gil"] = _waking(entries.get("gil"), wake)
     placed = Mapping(server.mark, entries)

@@ -89,16 +89,22 @@ OVERHEADS_SOURCE = (
 OVERHEADS = {
     "loop_before": ("280us", "Loop CPU of a request before its handler starts."),
     "loop_after": ("150us", "Loop CPU of a request after its handler ended."),
+    "refusal": (
+        "240us",
+        "Loop CPU of a request that limit_concurrency turns away, in place of both; default: both.",
+    ),
     "thread_hop": ("200us", "Loop CPU for handing work to a thread."),
     "thread_start": ("0s", "How long the loop waits for each thread that its pool has to start."),
     "first_request": ("0s", "CPU of a process's first request beyond the others': its imports."),
     "worker": ("1.2ms", "CPU of a sync worker or a server thread per request."),
+    "query_cpu": ("0s", "CPU of the driver for a query: half before it is sent, half after."),
     "pool_hold": ("1.2ms", "Hold of a connection beyond its use, in every try: the reset."),
     "lock_hold": (
         "2.8ms",
         "Hold of row locks beyond their use: round trips of a transaction's statements, COMMIT.",
     ),
-    "connect": ("5.4ms", "Opening a connection, or being refused one."),
+    "connect": ("5.4ms", "Opening a connection."),
+    "connect_refused": ("5.4ms", "Being refused a connection; default: as connect."),
     "close": ("3.3ms", "Closing a connection."),
     "timer": (
         "300us",
@@ -112,11 +118,22 @@ OVERHEADS = {
         "comes or ends.",
     ),
     "aiohttp_call": ("500us", "CPU of aiohttp for a call, before its answer and after."),
+    "aiohttp_connect": ("0s", "CPU of aiohttp for opening a connection, in its first call."),
 }
 """By key: the typical value (OVERHEADS_SOURCE) and its meaning.
 
 Of a server that has served before. One that has not (the same software on such a machine):
 its first request through AnyIO (a `def` route, a streamed answer) imports AnyIO's backend,
 13 modules, 27 to 50 ms, one that needs none of it takes 3 to 6 ms more than the next; each
-`Thread.start()` waits until the thread runs, .3 to 1.2 ms among 40.
+`Thread.start()` waits until the thread runs, .3 to 1.2 ms among 40. `refusal` was not measured
+there: on another such machine it took .56 of what a request took. What `query_cpu`,
+`connect_refused` and `aiohttp_connect` stand for is part of `pool_hold`, `connect` and
+`aiohttp_call` there. (300 forks at once took 1.17 s there on two cores, their refusals included;
+`sim calibrate` tells the two apart: 3.3 and 2 ms of a core on that other machine.)
 """
+
+OVERHEADS_OF_OTHERS = {
+    "refusal": ("loop_before", "loop_after"),
+    "connect_refused": ("connect",),
+}
+"""Where one is not given it is the sum of these."""

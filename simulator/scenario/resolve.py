@@ -25,6 +25,7 @@ from simulator.scenario.resolve_outside import (
     resolve_service,
 )
 from simulator.scenario.resolve_steps import resolve_steps
+from simulator.units import exact_duration, parse_duration
 
 Document = dict[str, Any]
 
@@ -173,7 +174,15 @@ def _overheads(given: Any) -> Any:
         return dict.fromkeys(presets.OVERHEADS, "0s")
     if given == "typical":
         return {key: value for key, (value, _) in presets.OVERHEADS.items()}
-    return given
+    if given is BAD:
+        return BAD
+    others = presets.OVERHEADS_OF_OTHERS.items()
+    sums = {key: _sum([given[part] for part in parts]) for key, parts in others}
+    return {key: given.get(key, sums.get(key)) for key in presets.OVERHEADS}
+
+
+def _sum(durations: list[Any]) -> Any:
+    return BAD if BAD in durations else exact_duration(sum(map(parse_duration, durations)))
 
 
 def _pool(given: Any) -> Any:

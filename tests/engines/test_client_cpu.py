@@ -135,6 +135,16 @@ def test_aiohttp_costs_what_is_its_own_and_goes_through_nothing() -> None:
     assert finished(traced(case, [0, 0])) == [20, 38]
 
 
+def test_aiohttp_opens_a_connection_where_none_is_idle() -> None:
+    """4 ms for 0 and for 1, who sends when it has opened; the others find one open."""
+    steps = Steps()
+    api = service(steps.time(10 * MS), connections=2, client=HttpLibrary.AIOHTTP)
+    case = plan(steps, steps.call(), services=(api,), load=burst(4), aiohttp_connect_ns=4 * MS)
+    trace = traced(case, [0, 0, 30, 30])
+    assert finished(trace) == [14, 18, 40, 40]
+    assert finished(traced(case, [0, 0, 0, 30])) == [14, 18, 24, 40]
+
+
 @pytest.mark.parametrize(
     ("connections", "library", "last"),
     [

@@ -96,6 +96,14 @@ def test_a_connection_that_never_gets_in_fails_after_127_s() -> None:
     assert finished(trace)[2] == 127_000
 
 
+def test_who_is_turned_away_costs_a_refusal_and_nothing_else() -> None:
+    """The first has left at 12, two of 10 ms and one refused in 3 are read to 35, then answered."""
+    costs = {"loop_before_ns": 10 * MS, "loop_after_ns": 2 * MS, "refusal_ns": 3 * MS}
+    case = plan(Steps(), load=burst(4), **costs)
+    trace = traced(changed(case, server={"limit_concurrency": 3}))
+    assert finished(trace) == [12, 37, 39, 39]
+
+
 def test_limit_concurrency_counts_connections_its_own_included() -> None:
     """FIELD, uvicorn: limit - 1 can be served."""
     steps = Steps()

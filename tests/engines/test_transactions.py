@@ -295,7 +295,9 @@ def test_a_connection_cannot_be_opened_in_an_outage_and_locks_are_given_up() -> 
     assert finished(trace) == [7, 6, 27]
 
 
-def connects(count: int, *, cores: int, connections: int = 97) -> Plan:
+def connects(
+    count: int, *, cores: int, connections: int = 97, compute: bool = True, refused: int = 4
+) -> Plan:
     """A connection for each request: 4 ms to open, 10 ms for its query."""
     steps = Steps()
     return plan(
@@ -303,8 +305,9 @@ def connects(count: int, *, cores: int, connections: int = 97) -> Plan:
         steps.query(0, 10 * MS),
         load=burst(count),
         pools=(pool(0, overflow=10, min=0, database=0),),
-        databases=(database(connections, cores=cores),),
+        databases=(database(connections, cores=cores, compute=compute),),
         connect_ns=4 * MS,
+        connect_refused_ns=refused * MS,
     )
 
 
@@ -331,6 +334,37 @@ def test_a_refused_connection_costs_its_fork_too(
     assert finished(trace) == [served_at, refused_at]
     waited = {"wait database cores:pg": 4} if cores == 1 else {}
     assert ledger(trace, 1) == {"hold connection:db": 4} | waited
+
+
+def test_being_refused_a_connection_may_cost_less_than_having_one() -> None:
+    trace = traced(connects(2, cores=1, connections=1, refused=1), [0, 0])
+    # They share the core to 2, when 3 of the other's 4 are left.
+    assert finished(trace) == [15, 2]
+
+
+def test_queries_that_wait_leave_the_cores_to_connections() -> None:
+    trace = traced(connects(2, cores=1, compute=False), [0, 0])
+    assert finished(trace) == [18, 18]
+    expected = {"wait database cores:pg": 4, "hold connection:db": 4, "hold query:db": 10}
+    assert ledger(trace, 0) == expected
+
+
+@pytest.mark.parametrize("cores", [UNLIMITED, 2])
+def test_a_driver_computes_before_a_query_is_sent_and_after_its_answer(cores: int) -> None:
+    """Both send to 2, one after the other; the first reads when the second has sent."""
+    steps = Steps()
+    case = plan(
+        steps,
+        steps.query(0, 10 * MS),
+        load=burst(2),
+        pools=(pool(2, database=0),),
+        databases=(database(97, cores=cores),),
+        query_cpu_ns=2 * MS,
+    )
+    trace = traced(case, [0, 0])
+    assert finished(trace) == [12, 13]
+    expected = {"wait event loop": 1, "hold framework": 2, "hold query:db": 10}
+    assert ledger(trace, 1) == expected
 
 
 def test_a_slow_database_stretches_what_begins_meanwhile() -> None:

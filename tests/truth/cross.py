@@ -19,12 +19,13 @@ from simulator.scenario.presets import OVERHEADS
 from simulator.units import parse_duration
 from tests.truth.cases import ASSERTED, CASES, Case
 from tests.truth.open_cases import OPEN
-from tests.truth.overheads import COLD
+from tests.truth.overheads import COLD, UNKNOWN
 from tests.truth.replay import replay
 
-_OTHERS = ("client_call", "client_scan", "aiohttp_call", *COLD)
+_OTHERS = ("client_call", "client_scan", "aiohttp_call", *UNKNOWN, *COLD)
 COSTS = tuple(name for name in OVERHEADS if name not in _OTHERS)
-"""All but the CPU of HTTP clients, which no group but c09 calls with, and cold servers."""
+"""All but the CPU of HTTP clients, which no group but c09 calls with, what was not measured there,
+and cold servers."""
 TYPICAL_NS = {name: parse_duration(OVERHEADS[name][0]) for name in COSTS}
 STEP = 0.1
 """Of an overhead: how far it is moved for a slope."""

@@ -49,7 +49,7 @@ REPORTED = {
     "with the forks (here each has them alone); while it connects, a client is busy too: 4 to "
     "4.8 ms a connection, here 2.7",
     "c07_pool10_closed": "CPU per request of an asyncpg query (.5 ms in all) beyond loop_before "
-    "and loop_after: the driver's parsing and its futures",
+    "and loop_after: the driver's parsing and its futures (`query_cpu`, not measured there)",
     "c09_fan_def": "under 40 threads a blocking call costs more CPU than its 1.4 ms (GIL "
     "switches), more than in the run of one",
     "c09_fan_gather_aio": "services that answer share the two cores",

@@ -50,6 +50,15 @@ SOURCES = {
 }
 """By key of `server.overheads`: the value, and the measurement it comes from."""
 
+UNKNOWN = {
+    "query_cpu": "0s",
+    "aiohttp_connect": "0s",
+    "connect_refused": "5.4ms",
+    "refusal": "240us",
+}
+"""Not measured there: part of ``pool_hold`` and ``aiohttp_call``, as ``connect``, and .56 of a
+request as on another such machine (no recorded run has one)."""
+
 COLD = {
     "first_request": (
         "28ms",

@@ -13,7 +13,7 @@ import pytest
 from simulator.scenario.presets import OVERHEADS
 from tests.truth.cases import ASSERTED, CASES, Case
 from tests.truth.open_cases import OPEN, REPORTED
-from tests.truth.overheads import COLD, SOURCES
+from tests.truth.overheads import COLD, SOURCES, UNKNOWN
 from tests.truth.recorded import RUNS, recorded
 from tests.truth.replay import Replay, replay
 from tests.truth.verdict import Comparison, verdict
@@ -46,7 +46,7 @@ def test_every_recorded_run_is_replayed() -> None:
 def test_the_preset_costs_what_was_measured() -> None:
     assert {key: value for key, (value, _) in OVERHEADS.items()} == {
         key: value for key, (value, _) in SOURCES.items()
-    } | dict.fromkeys(COLD, "0s")
+    } | UNKNOWN | dict.fromkeys(COLD, "0s")
 
 
 # That the verdict can be red.

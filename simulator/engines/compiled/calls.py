@@ -60,9 +60,11 @@ from simulator.engines.compiled.service import (
     FIRST_OUTCOME,
     IN_USE,
     LEAVES,
+    OPENS,
     SERVICE_ERRORS,
     SERVICE_SIZE,
     SERVICE_TIME,
+    SLOTS_MADE,
     URGENCY,
     acquire_client,
     release_client,
@@ -163,7 +165,9 @@ def call_connect(m: Memory, task: int, index: int, lost: int) -> int:
     client = m[m[m[task + PROC] + CLIENTS_OF] + index]
     m[task + OPEN_VISIT] = queue(m, task, m[client + CLIENT_STATION])
     m[record + CLIENT_VISIT] = m[task + OPEN_VISIT]
+    made = m[client + SLOTS_MADE]
     acquire_client(m, client, task)
+    m[record + OPENS] = 1 if m[client + SLOTS_MADE] > made else 0
     m[record + LEAVES] = CLIENT_LINE
     return GO
 
@@ -180,6 +184,15 @@ def call_connected(m: Memory, task: int, failed: int) -> int:
     m[record + LEAVES] = NOTHING
     m[record + CLIENT_CONNECTION] = m[task + VALUE]
     return GO
+
+
+@kernel
+def if_open(m: Memory, task: int, elsewhere: int) -> int:
+    """``IF_OPEN``: who has a connection that is open does not open one."""
+    if m[m[task + OPEN_CALL] + OPENS] != 0:
+        return GO
+    m[task + PC] = elsewhere
+    return JUMPED
 
 
 @kernel

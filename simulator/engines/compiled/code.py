@@ -27,7 +27,9 @@ WORDS = 6
     SERVER_THREAD,
     SERVER_THREAD_ENDS,
     ON_LOOP,
-    READ,  # where a refused one goes on
+    IF_LIMITED,  # where one that is turned away goes on
+    READ,
+    TURN_AWAY,  # where it goes on
     WRITE_ANSWER,
     HANDLED,
     LEAVE,
@@ -67,6 +69,7 @@ WORDS = 6
     CALL_CONNECT,  # service, where one goes on that is lost already
     IF_LOST,  # where one goes on that is
     CALL_CONNECTED,  # where one goes on that failed
+    IF_OPEN,  # where one goes on whose connection is open
     EXCHANGE,  # where one goes on that is lost
     CALL_RELEASES,  # service
     CLIENT_SCAN,  # service, ns beside it, ns for each pair, whether a call arrives
@@ -79,7 +82,7 @@ WORDS = 6
     ATTEMPT_OP,
     TRAVEL,
     END,
-) = range(70)
+) = range(73)
 
 GO, JUMPED, WAITS, FAILS, SWITCHES_TASK, STARVES, ENDS = range(7)
 """How an instruction ends: the next one, one set by it, later, in failure, in another task,

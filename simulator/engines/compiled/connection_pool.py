@@ -67,7 +67,7 @@ from simulator.engines.compiled.task import (
 # A database begins like slots: so many connections, each a number.
 (_SIZE, _IDLE, _MADE, _FIRST, _LAST, _N, DATABASE_STATION, DATABASE_CORES, CORES_CAUSE,
  DATABASE_CORES_STATION, DATABASE_ERROR, DATABASE_REFUSED, DEADLOCK_TIMEOUT, DATABASE_FAULTS,
- DATABASE_RECORD) = range(15)  # fmt: skip
+ QUERY_CORES, DATABASE_RECORD) = range(16)  # fmt: skip
 
 NOT_OPENED = -2
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from simulator.engines import contract
 from simulator.plan import (
     NO_DATABASE,
-    UNLIMITED,
     Call,
     Gather,
     Lock,
@@ -22,7 +21,7 @@ def is_shared(plan: Plan, database: int) -> bool:
     if database == NO_DATABASE:
         return False
     struck = any(f.target is Target.DATABASE and f.index == database for f in plan.faults)
-    return struck or plan.databases[database].cores < UNLIMITED
+    return struck or contract.queries_share(plan.databases[database])
 
 
 def locks_rows(steps: tuple[Step, ...]) -> bool:

@@ -18,6 +18,7 @@ from simulator.engines.compiled.calls import (
     client_scan,
     exchange,
     if_lost,
+    if_open,
     pause,
 )
 from simulator.engines.compiled.clients import (
@@ -26,6 +27,7 @@ from simulator.engines.compiled.clients import (
     think,
     travel,
 )
+from simulator.engines.compiled.connection_pool import DATABASE_CORES
 from simulator.engines.compiled.gathers import branch_begins, branch_ends, gather
 from simulator.engines.compiled.jit import kernel
 from simulator.engines.compiled.memory import (
@@ -38,12 +40,14 @@ from simulator.engines.compiled.servers import (
     afterwards_done,
     check_killed,
     handled,
+    if_limited,
     leave_for_good,
     lingers_on,
     on_loop,
     read,
     server_thread,
     server_thread_ends,
+    turn_away,
     worker,
     worker_done,
     worker_ends,
@@ -140,8 +144,12 @@ def _of_server(m: Memory, task: int, op: int, a: int, b: int) -> int:
         return serve(m, task)
     if op == code.ON_LOOP:
         return on_loop(m, task)
+    if op == code.IF_LIMITED:
+        return if_limited(m, task, a)
     if op == code.READ:
-        return read(m, task, a)
+        return read(m, task)
+    if op == code.TURN_AWAY:
+        return turn_away(m, task, a)
     if op == code.WRITE_ANSWER:
         return write(m, task)
     if op == code.HANDLED:
@@ -191,7 +199,7 @@ def _of_database(m: Memory, task: int, op: int, a: int, b: int, c: int) -> int:
     if op == code.THREAD_ENDS:
         return thread_ends(m, task)
     if op == code.DATABASE_HOLD:
-        return database_hold(m, task, a, b, c)
+        return database_hold(m, task, a, b, c, m[c + DATABASE_CORES])
     if op == code.QUERY:
         return query(m, task, a, b, c)
     if op == code.REFUSED:
@@ -238,6 +246,8 @@ def _of_others(m: Memory, task: int, op: int, a: int, b: int, c: int, d: int, e:
         return call_try(m, task, a, b, c)
     if op == code.CALL_CONNECTED:
         return call_connected(m, task, a)
+    if op == code.IF_OPEN:
+        return if_open(m, task, a)
     if op == code.CALL_CONNECT:
         return call_connect(m, task, a, b)
     if op == code.IF_LOST:

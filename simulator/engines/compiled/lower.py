@@ -84,6 +84,7 @@ class Lowered(LoweredOutside):
             parts.POOL_HOLD: over.pool_hold_ns,
             parts.LOCK_HOLD: over.lock_hold_ns,
             parts.CONNECT: over.connect_ns,
+            parts.CONNECT_REFUSED: over.connect_refused_ns,
             parts.CLOSE: over.close_ns,
         }
         record = self.record(parts.SERVER_SIZE, fields)
@@ -115,6 +116,7 @@ class Lowered(LoweredOutside):
             SIZE: spec.connections,
             pools.DATABASE_STATION: self.stations("database")[index],
             pools.DATABASE_CORES: cores,
+            pools.QUERY_CORES: cores if contract.queries_share(spec) else 0,
             pools.CORES_CAUSE: cause,
             pools.DATABASE_CORES_STATION: next(
                 (i for i in stations if self.plan.stations[i].cause == cause), NONE

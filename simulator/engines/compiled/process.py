@@ -92,9 +92,10 @@ from __future__ import annotations
     POOL_HOLD,
     LOCK_HOLD,
     CONNECT,
+    CONNECT_REFUSED,
     CLOSE,
     SERVER_SIZE,
-) = range(33)
+) = range(34)
 
 # A route.
 (

@@ -8,6 +8,7 @@ from simulator.engines import contract
 from simulator.engines.compiled import code
 from simulator.engines.compiled.facts import needs_no_transaction, numbers_of_calls, slowed_by
 from simulator.engines.compiled.store import Store
+from simulator.engines.compiled.writer import Label, Writer
 from simulator.engines.contract import BACKOFF, CPU, FRAMEWORK, STREAM, THREADS
 from simulator.plan import (
     NEVER,
@@ -34,14 +35,7 @@ DEADLOCK_TIMEOUT_NS = 1_000_000_000
 """PostgreSQL's default: of transactions on a pool whose database the plan doesn't name."""
 
 
-class Label:
-    """A place in a program that is not known yet."""
-
-    def __init__(self) -> None:
-        self.at = -1
-
-
-class Program:
+class Program(Writer):
     """Writes the instructions of one route.
 
     Parameters
@@ -55,7 +49,7 @@ class Program:
     """
 
     def __init__(self, store: Store, plan: Plan, route: Route, databases: list[int]) -> None:
-        self.store = store
+        super().__init__(store)
         self.plan = plan
         self.route = route
         self.databases = databases
@@ -63,9 +57,6 @@ class Program:
         self.numbers = numbers_of_calls((*route.steps, *route.after))
         server = plan.server
         self.kills = server.kind is ServerKind.SYNC and server.timeout_ns < NEVER
-        self.lines: list[list[int | Label]] = []
-        self.tables: list[tuple[int, list[int | Label]]] = []
-        self.client, self.steps, self.handler = Label(), Label(), Label()
 
     def write(self, *, plain: bool, started: bool) -> None:
         """The whole program: of the client, of the server, of the steps.
@@ -87,37 +78,7 @@ class Program:
             ServerKind.ASGI: self._on_loop,
         }
         serve[self.plan.server.kind]()
-        self._place()
-
-    def mark(self, label: Label) -> None:
-        """The label stands for what comes next."""
-        label.at = len(self.lines)
-
-    def emit(self, op: int, *operands: int | Label) -> None:
-        """One more instruction."""
-        line: list[int | Label] = [op, *operands]
-        self.lines.append(line + [0] * (code.WORDS - len(line)))
-
-    def _place(self) -> None:
-        base = self.store.take(len(self.lines) * code.WORDS)
-        for label in (self.client, self.steps, self.handler):
-            label.at = base + label.at * code.WORDS
-        done = {id(self.client), id(self.steps), id(self.handler)}
-
-        def resolved(words: list[int | Label]) -> list[int]:
-            out: list[int] = []
-            for word in words:
-                if isinstance(word, int):
-                    out.append(int(word))
-                else:
-                    known = id(word) in done
-                    out.append(word.at if known else base + word.at * code.WORDS)
-            return out
-
-        for i, line in enumerate(self.lines):
-            self.store.put(base + i * code.WORDS, resolved(line))
-        for address, table in self.tables:
-            self.store.put(address, resolved(table))
+        self.place()
 
     # What the server does.
 
@@ -144,19 +105,28 @@ class Program:
     def _on_loop(self) -> None:
         self.emit(code.ON_LOOP)
         before_ns, first_ns = self.overheads.loop_before_ns, self.overheads.first_request_ns
+        away, answered = Label(), Label()
+        if limited := self.plan.server.limit_concurrency < UNLIMITED:
+            self.emit(code.IF_LIMITED, away)
         self._compute(before_ns, code.FIRST_NS, first_ns)
-        self.emit(code.READ, self.handler)
+        self.emit(code.READ)
         if self.route.on_loop:
             self._run(self.route.steps)
         else:
             self._function(self.route.steps)
         self.mark(self.handler)
         self._compute(self.overheads.loop_after_ns)
+        self.mark(answered)
         if self.plan.server.gil and self.plan.server.gil_writes_release:
             self.emit(code.WRITE_ANSWER)
         self.emit(code.HANDLED)
         self._after()
         self.emit(code.LEAVE)
+        if limited:
+            self.mark(away)
+            self._compute(self.overheads.refusal_ns, code.FIRST_NS, first_ns)
+            self.emit(code.READ)
+            self.emit(code.TURN_AWAY, answered)
 
     def _function(self, steps: tuple[Step, ...]) -> None:
         """A `def` handler runs in a thread; what it streams is iterated after it returned."""
@@ -227,6 +197,13 @@ class Program:
             self.emit(code.COMPUTE, FRAMEWORK)
 
     def _wait(self, step: Wait) -> None:
+        queries = [contract.hold_query(i) for i in range(len(self.plan.pools))]
+        query_ns = self.overheads.query_cpu_ns if step.cause in queries else 0
+        self._compute(query_ns // 2)
+        self._hold(step)
+        self._compute(query_ns - query_ns // 2)
+
+    def _hold(self, step: Wait) -> None:
         database = slowed_by(self.plan, step.cause)
         if database != NO_DATABASE:
             self.emit(code.DRAW_NS, step.time)
@@ -308,23 +285,26 @@ class Program:
 
     def _call(self, step: Call) -> None:
         number, frees, backoff = self.numbers[id(step)], int(step.frees_loop), step.retries.backoff
-        again, releases, ends, on, uses = Label(), Label(), Label(), Label(), Label()
+        again, releases, ends, on, uses, sends = (Label() for _ in range(6))
         self.emit(code.CALL_OP)
         self.mark(again)
         self.emit(code.CALL_TRY, step.service, number, step.timeout_ns)
         limited = self.plan.services[step.service].connections < UNLIMITED
-        cpu_ns, scan_ns = contract.client_costs(self.plan, step.service)
+        cpu_ns, scan_ns, connect_ns = contract.client_costs(self.plan, step.service)
         builds_ns, reads_ns = cpu_ns * 2 // 10, cpu_ns * 3 // 10
         if limited:
             self._scans(step.service, builds_ns, scan_ns, arriving=True)
             self.emit(code.CALL_CONNECT, step.service, ends)
             self.emit(code.WAIT, contract.wait_for_client(self.plan, step.service), frees, 1, 1)
             self.emit(code.CALL_CONNECTED, ends)
-        if cpu_ns:
+        if cpu_ns or connect_ns:
             self.emit(code.IF_LOST, uses)
-            if frees:  # it opens and sends a turn later
-                self.emit(code.SET_NS, 0)
-                self.emit(code.SLEEP, contract.AWAIT, 1)
+            self._turn(frees)
+            if connect_ns:
+                self.emit(code.IF_OPEN, sends)
+                self._compute(connect_ns)
+                self._turn(frees)
+                self.mark(sends)
             self._compute(cpu_ns - builds_ns - reads_ns)
             self.mark(uses)
         self.emit(code.EXCHANGE, releases)
@@ -339,6 +319,12 @@ class Program:
         self.emit(code.CALL_ENDS, self.store.table(backoff), len(backoff), number, on)
         self._pause(frees, again)
         self.mark(on)
+
+    def _turn(self, frees: int) -> None:
+        """Go on a turn of the loop later, on a loop."""
+        if frees:
+            self.emit(code.SET_NS, 0)
+            self.emit(code.SLEEP, contract.AWAIT, 1)
 
     def _scans(self, service: int, ns: int, scan_ns: int, *, arriving: bool) -> None:
         """Compute, and go through the client's connections for each call that waits."""
@@ -361,7 +347,7 @@ class Program:
         self.emit(code.WITH_OP, pool, over, int(step.frees_loop))
         self.emit(code.WAIT, contract.wait_for_pool(pool), frees, 1, 2)
         self.emit(code.CONNECTED, pool, refused, closed)
-        self._fork(pool, frees)
+        self._fork(pool, frees, self.overheads.connect_ns)
         if needs_no_transaction(self.plan, step):
             self._run(step.steps)
         else:
@@ -377,13 +363,13 @@ class Program:
         self.emit(code.WITH_ENDS, pool)
         self.emit(code.JUMP, on)
         self.mark(refused)
-        self._fork(pool, frees)
+        self._fork(pool, frees, self.overheads.connect_refused_ns)
         self.emit(code.REFUSED, pool)
         self.mark(on)
 
-    def _fork(self, pool: int, frees: int) -> None:
+    def _fork(self, pool: int, frees: int, ns: int) -> None:
         """Open a connection, or be refused one: CPU of a backend where the database has cores."""
-        if not self.overheads.connect_ns:
+        if not ns:
             return
         cause, database = contract.hold_connect(pool), self.plan.pools[pool].database
         if database != NO_DATABASE and self.plan.databases[database].cores < UNLIMITED:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from simulator.engines.compiled.code import GO
 from simulator.engines.compiled.connection_pool import (
     CORES_CAUSE,
-    DATABASE_CORES,
     DATABASE_CORES_STATION,
     DATABASE_FAULTS,
+    QUERY_CORES,
 )
 from simulator.engines.compiled.cores import begin_job, set_job
 from simulator.engines.compiled.faults import struck
@@ -35,13 +35,13 @@ def query(m: Memory, task: int, cause: int, frees: int, database: int) -> int:
         if ns == NONE:
             return outage(m, task, database)
         m[task + NS] = ns
-    return database_hold(m, task, cause, frees, database)
+    return database_hold(m, task, cause, frees, database, m[database + QUERY_CORES])
 
 
 @kernel
-def database_hold(m: Memory, task: int, cause: int, frees: int, database: int) -> int:
-    """``DATABASE_HOLD``: share the database's cores, if it has a limit of them, for NS."""
-    if m[database + DATABASE_CORES] == 0:
+def database_hold(m: Memory, task: int, cause: int, frees: int, database: int, cores: int) -> int:
+    """Share these cores of the database, where it has some, for NS."""
+    if cores == 0:
         return hold(m, task, cause, frees)
     if m[task + PHASE] == 0:
         if m[task + NS] == 0:
@@ -50,7 +50,7 @@ def database_hold(m: Memory, task: int, cause: int, frees: int, database: int) -
         m[task + JOB_MODE] = JOB_OF_DATABASE
         m[task + VALUE] = database
         set_job(m, task, m[task + NS])
-        begin_job(m, m[database + DATABASE_CORES], task)
+        begin_job(m, cores, task)
         m[task + PENDING] = 1
     return wait_for(m, task, cause, frees, 0, 0)
 

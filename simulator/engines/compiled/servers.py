@@ -263,20 +263,31 @@ def on_loop(m: Memory, task: int) -> int:
 
 
 @kernel
-def read(m: Memory, task: int, turned_away: int) -> int:
-    """``READ``: the request is read, and turned away if there are too many connections."""
+def if_limited(m: Memory, task: int, away: int) -> int:
+    """``IF_LIMITED``: a request is turned away if there are too many connections."""
+    if m[m[task + PROC] + CONNECTIONS] < m[m[SERVER] + LIMIT_CONCURRENCY]:
+        return GO
+    m[task + PC] = away
+    return JUMPED
+
+
+@kernel
+def read(m: Memory, task: int) -> int:
+    """``READ``: the request is read; it goes on a turn later."""
     if m[task + PHASE] == 0:
-        full = m[m[task + PROC] + CONNECTIONS] >= m[m[SERVER] + LIMIT_CONCURRENCY]
-        m[task + VALUE] = 1 if full else 0
         next_turn(m, task)
         m[task + PHASE] = 1
         return WAITS
     has_turn(m, task)
-    if m[task + VALUE] != 0:
-        m[task + RESULT] = LIMITED
-        m[task + PC] = turned_away
-        return JUMPED
     return GO
+
+
+@kernel
+def turn_away(m: Memory, task: int, answered: int) -> int:
+    """``TURN_AWAY``: the answer is 503."""
+    m[task + RESULT] = LIMITED
+    m[task + PC] = answered
+    return JUMPED
 
 
 @kernel

@@ -73,8 +73,9 @@ from simulator.engines.compiled.task import (
     CALL_REFS,
     CLIENT_VISIT,
     CLIENT_CONNECTION,
+    OPENS,  # whether its connection is new
     CALL_SIZE,
-) = range(24)
+) = range(25)
 
 
 @kernel

@@ -54,6 +54,7 @@ from simulator.engines.compiled.memory import (
 from simulator.engines.compiled.process import (
     CLOSE,
     CONNECT,
+    CONNECT_REFUSED,
     LOCK_HOLD,
     POOL_HOLD,
     POOLS_OF,
@@ -153,7 +154,7 @@ def connected(m: Memory, task: int, index: int, refused: int, closes: int) -> in
         m[frame + FAILED] = m[pool + POOL_OUTCOME]
         return pop_frame(m, task)
     if m[task + ERROR] != NO_ERROR:
-        m[task + NS] = m[m[SERVER] + CONNECT]
+        m[task + NS] = m[m[SERVER] + CONNECT_REFUSED]
         m[task + PC] = refused
         return JUMPED
     connection = m[task + VALUE]
