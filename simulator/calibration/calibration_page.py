@@ -23,13 +23,12 @@ def overheads_yaml(fit: Fit, told: Iterable[str]) -> str:
     for value in _all(fit):
         lines.append(f"{value.name}: {spelt(value.mean_s)}  # {interval(value)}")
     lines += [f"# {note}" for note in fit.notes]
-    lines.append(f"# a request that does nothing takes {spelt(fit.rest.mean_s)} more than its")
-    lines.append("# loop's time: kernel, loopback and client; it is in no overhead")
     return "\n".join(lines) + "\n"
 
 
 def _all(fit: Fit) -> tuple[Value, ...]:
-    return fit.values if fit.gil_wake is None else (*fit.values, fit.gil_wake)
+    beside = () if fit.gil_wake is None else (fit.gil_wake,)
+    return (*fit.values, *beside, fit.rest)
 
 
 def interval(value: Value) -> str:
@@ -46,9 +45,6 @@ def overheads_table(fit: Fit) -> list[str]:
     """The overheads as printed."""
     cells = [("OVERHEADS", "", "95 %")]
     cells += [(v.name, spelt(v.mean_s), f"{spelt(v.low_s)} … {spelt(v.high_s)}") for v in _all(fit)]
-    rest = fit.rest
-    cells.append(("(kernel, client)", spelt(rest.mean_s), f"{spelt(rest.low_s)} … "
-                  f"{spelt(rest.high_s)}"))  # fmt: skip
     return [*table(cells), *(f"  {note}" for note in fit.notes)]
 
 

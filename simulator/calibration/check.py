@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
 
@@ -21,10 +23,12 @@ from simulator.calibration.measuring import Measured, NotMeasured, Options, Say,
 from simulator.calibration.predicting import predict
 from simulator.calibration.scaling import scaled
 from simulator.calibration.served import refusals
+from simulator.calibration.served.refusals import CONNECTIONS_MAX as DATABASE_MAX
 from simulator.engines.reference import run
-from simulator.plan import UNLIMITED, Call, Plan, ServerKind
+from simulator.plan import NO_DATABASE, UNLIMITED, Call, Plan, ServerKind
 from simulator.record import dataclass
 from simulator.scenario import Scenario, dumps, load, loads
+from simulator.scenario.overheads_file import SUFFIXES, round_trip_ns
 from simulator.units import exact_duration
 from simulator.workload import Workload
 
@@ -80,7 +84,10 @@ def prepared(
     reasons = refusals(given, database=options.database)
     if reasons:
         raise NotMeasured(f"it can't be served: {'; '.join(reasons)}")
-    text = dumps(scaled(given.document, options.scale))
+    document = scaled(given.document, options.scale)
+    if options.database == "embedded":
+        document = _with_backends(document, given.plan)
+    text = dumps(document)
     own = [f"server.overheads={options.overheads}", *_clients(given.plan)]
     if given.plan.server.workers > 1 and given.plan.server.cores == UNLIMITED:
         own.append(f"server.cores={os.cpu_count() or 1}")
@@ -118,8 +125,8 @@ def check(file: str, overrides: Sequence[str], options: Options, say: Say) -> Ch
 
 
 def compared(scenario: Scenario, measured: Measured, options: Options) -> Checked:
-    """What was measured, beside what is predicted."""
-    plan = scenario.plan
+    """What was measured, beside what is predicted of it."""
+    plan = _as_seen(scenario, options.overheads).plan
     first = run(plan, Workload(plan))
     kind = bound(plan, first, summarize(plan, first))
     predicted = predict(plan, measured, first)
@@ -135,6 +142,19 @@ def compared(scenario: Scenario, measured: Measured, options: Options) -> Checke
     )
 
 
+def _as_seen(scenario: Scenario, overheads: str) -> Scenario:
+    """As its client on this machine sees it: half of the round trip there, half of it back.
+
+    A network that the scenario has, the generator imitates; this is what it meets itself.
+    """
+    ns = round_trip_ns(Path(overheads)) if overheads.endswith(SUFFIXES) else 0
+    document = scenario.document
+    if not ns or document["client"]["latency"] != "0s":
+        return scenario
+    client = document["client"] | {"latency": f"{ns // 2}ns"}
+    return loads(dumps(document | {"client": client}), path=scenario.path)
+
+
 def _clients(plan: Plan) -> Iterator[str]:
     """What calls a service that has no ``client``: aiohttp, which costs CPU (``aiohttp_call``)."""
     for index, spec in enumerate(plan.services):
@@ -143,6 +163,22 @@ def _clients(plan: Plan) -> Iterator[str]:
         if spec.connections == UNLIMITED and calls and all(call.frees_loop for call in calls):
             client = f"{{preset: aiohttp, connections: {CONNECTIONS_MAX}, pool_timeout: none}}"
             yield f"services.{spec.label}.client={client}"
+
+
+def _with_backends(document: dict[str, Any], plan: Plan) -> dict[str, Any]:
+    """Connections that are opened meanwhile share this machine's processors: they are processes."""
+    shared = {"cores": os.cpu_count() or 1, "queries": "wait"}
+    growing = [pool for pool in plan.pools if pool.min < pool.size + pool.overflow]
+    databases, pools = dict(document["databases"]), dict(document["pools"])
+    for i, database in enumerate(plan.databases):
+        if database.cores == UNLIMITED and any(pool.database == i for pool in growing):
+            databases[database.label] = databases[database.label] | shared
+    free = [pool.label for pool in plan.pools if pool.database == NO_DATABASE]
+    if any(pool.label in free for pool in growing):
+        name = max(("postgres", *(f"{label}_" for label in databases)), key=len)
+        databases[name] = {"max_connections": DATABASE_MAX} | shared
+        pools |= {label: pools[label] | {"database": name} for label in free}
+    return document | {"databases": databases, "pools": pools}
 
 
 def _at_once(plan: Plan) -> int:

@@ -9,6 +9,7 @@ is known.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -24,16 +25,20 @@ from simulator.calibration.machinery import (
     CONNECT,
     HTTPX,
     HTTPX_QUEUE,
+    KEPT,
     NOTHING,
+    POOLED,
     QUERY_S,
     QUEUE_CONNECTIONS,
     QUEUE_WAITING,
+    REFUSED,
     ROW,
     SLEEP_S,
     THREAD,
     Machinery,
+    opening,
 )
-from simulator.calibration.probe import Answers, Ask
+from simulator.calibration.probe import OK, Answers, Ask
 from simulator.calibration.simulated import simulated
 from simulator.record import dataclass
 
@@ -41,7 +46,7 @@ T_95 = {2: 12.71, 3: 4.30, 4: 8.29, 5: 5.29, 6: 4.29, 7: 3.49, 9: 3.12}
 """Half of a 95 % interval in standard errors, by repeats: Student's t for two and three; from
 four on the repeat that is furthest from the median is left out, and what that does to the
 errors was found by simulation (200,000 samples of a normal distribution)."""
-CORRECTIONS_MAX = 8
+CORRECTIONS_MAX, DAMPED_FROM = 12, 3
 CLOSE_S, CLOSE_SCAN_S = 2e-6, 1e-9
 """Values that move by less are as good as the clock that they are read from; a scan is paid
 thousands of times in a call."""
@@ -70,7 +75,7 @@ class Fit:
     """The overheads of a machine, and what else the probes say of it."""
 
     values: tuple[Value, ...]
-    rest: Value  # of a single request that does nothing: kernel, loopback, client
+    rest: Value  # of a single request that does nothing: kernel, loopback, client; ``round_trip``
     notes: tuple[str, ...]
     beside: tuple[float, ...] = ()  # mean seconds of doing nothing beside a thread that computes
     gil_wake: Value | None = None  # of ``server.gil.wake``
@@ -94,14 +99,18 @@ def fit(machine: Machinery, ask: Ask) -> Fit:
         If a probe has too few good answers to say anything.
     """
     first = found = _read_off(machine, ask)
-    for _ in range(CORRECTIONS_MAX):
+    for done in range(CORRECTIONS_MAX):
         before = found.overheads()
         again = _read_off(machine, simulated(_with(machine, found)))
         off = {
             value.name: value.mean_s - max(there.mean_s, 0.0)
             for value, there in zip(again.values, found.values, strict=True)
         }
-        found = replace(found, values=tuple(_moved(v, -off[v.name]) for v in first.values))
+        after = tuple(_moved(v, -off[v.name]) for v in first.values)
+        if done >= DAMPED_FROM:  # what it goes back and forth between
+            pairs = zip(after, found.values, strict=True)
+            after = tuple(_moved(v, (last.mean_s - v.mean_s) / 2) for v, last in pairs)
+        found = replace(found, values=after)
         now = found.overheads()
         if all(abs(s - before[name]) < _close_s(name) for name, s in now.items()):
             break
@@ -139,9 +148,10 @@ def _read_off(machine: Machinery, ask: Ask) -> Fit:
             beside.append(float(answers.of(NOTHING).ok.mean()))
             continue
         (label,) = probe.loads
-        if probe.purpose != "warm up":
-            _check(answers, label)
-            seen.setdefault((probe.purpose, label), []).append(answers)
+        if probe.purpose == "warm up":
+            continue
+        (_check_refused if probe.purpose == "refused" else _check)(answers, label)
+        seen.setdefault((probe.purpose, label), []).append(answers)
     if machine.kind != "asgi":
         return _fit_workers(machine, seen)
     return replace(_fit_loop(machine, seen), beside=tuple(beside))
@@ -153,6 +163,14 @@ def _check(answers: Answers, label: str) -> None:
         raise ValueError(
             f"{label}: {answers.refused} of {len(answers)} requests of a probe failed, {failed}: "
             "what it costs can't be said"
+        )
+
+
+def _check_refused(answers: Answers, label: str) -> None:
+    if not answers.refused:
+        raise ValueError(
+            f"{label}: none of {len(answers)} requests was refused: what a refusal costs can't be "
+            "said"
         )
 
 
@@ -170,7 +188,7 @@ def _fit_workers(machine: Machinery, seen: _Seen) -> Fit:
             _singles(seen["single", BLOCK]) - _singles(seen["single", NOTHING]) - machine.sleep_s
         )
     rest = _singles(seen["single", NOTHING]) - np.asarray(worker)
-    return Fit((_value("worker", worker), _value("sleep", block)), _value("rest", rest), ())
+    return Fit((_value("worker", worker), _value("sleep", block)), _value("round_trip", rest), ())
 
 
 def _fit_loop(machine: Machinery, seen: _Seen) -> Fit:
@@ -196,14 +214,21 @@ def _fit_loop(machine: Machinery, seen: _Seen) -> Fit:
         turns = np.asarray([_turn(a) for a in seen["burst", ROW]])
         values.append(_value("lock_hold", turns - QUERY_S))
     if ("single", CONNECT) in seen:
-        queries = machine.pools.items()
-        pooled = np.min([_singles(seen["single", q]) - s for q, (_, s) in queries], axis=0)
-        fresh = _singles(seen["single", CONNECT]) - QUERY_S - pooled
+        fresh = _singles(seen["single", CONNECT]) - _singles(seen["single", POOLED])
+        on_loop = machine.document["routes"]["pooled"]["handler"] == "async def"
+        pooled = np.asarray([1 / _throughput(a, 2 * KEPT) for a in seen["full", POOLED]])
+        values.append(_value("query_cpu", pooled - (loop if on_loop else threads)))
         # A client sees their sum only; opening has 5.4 of 8.7 parts where both were measured.
         values += [_value("connect", fresh * 5.4 / 8.7), _value("close", fresh * 3.3 / 8.7)]
         notes.append("connect and close: their sum is measured, their shares are those of typical")
+    if ("refused", REFUSED) in seen:
+        # All that came share the processors; those that were served are some of them.
+        each = [_last(a) * (os.cpu_count() or 1) / len(a) for a in seen["refused", REFUSED]]
+        values.append(_value("connect_refused", each))
+    if ("refused", NOTHING) in seen:
+        values.append(_value("refusal", [_last(a) / len(a) for a in seen["refused", NOTHING]]))
     values += _fit_calls(seen, loop)
-    return Fit(tuple(values), _value("rest", nothing - loop), tuple(notes))
+    return Fit(tuple(values), _value("round_trip", nothing - loop), tuple(notes))
 
 
 def _fit_calls(seen: _Seen, loop: FloatArray) -> Iterator[Value]:
@@ -220,6 +245,9 @@ def _fit_calls(seen: _Seen, loop: FloatArray) -> Iterator[Value]:
     if ("burst", AIOHTTP) in seen:
         calls = np.asarray([_makespan(a) / len(a) for a in seen["burst", AIOHTTP]])
         yield _value("aiohttp_call", calls - loop)
+        opens = (seen["opening", opening(i)] for i in range(len(calls)))
+        opened = np.asarray([_makespan(a) / len(a) for (a,) in opens])
+        yield _value("aiohttp_connect", opened - calls)
 
 
 def _singles(repeats: Iterable[Answers]) -> FloatArray:
@@ -229,6 +257,12 @@ def _singles(repeats: Iterable[Answers]) -> FloatArray:
 
 def _makespan(answers: Answers) -> float:
     return float(answers.completions[-1])
+
+
+def _last(answers: Answers) -> float:
+    """Seconds until the last was refused."""
+    pairs = zip(answers.finish_s, answers.outcome, strict=True)
+    return max(finish for finish, outcome in pairs if outcome != OK)
 
 
 def _spacing(answers: Answers) -> float:

@@ -8,6 +8,7 @@ the client's clock alone, so that a server without any instrument can be fitted 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -23,6 +24,7 @@ NOTHING, AWAIT, THREAD, BLOCK, CONNECT, ROW = (
     "GET /nothing", "GET /await", "GET /thread", "GET /block", "GET /connect", "GET /row",
 )  # fmt: skip
 COMPUTE = "GET /compute"
+POOLED, REFUSED = "GET /pooled", "GET /refused"
 HTTPX, HTTPX_QUEUE, AIOHTTP = "GET /httpx", "GET /httpx-queue", "GET /aiohttp"
 BURST = 100
 FEW = 20
@@ -35,8 +37,17 @@ SHORT_S, SHORTEST_S = 0.01, 0.001
 """Of a sync worker: after a long sleep its CPU is cold, which is no overshoot of the sleep. One
 whose requests sleep for less is probed with that: the longer the sleep, the colder it wakes."""
 QUERY_S = 0.02
-QUERIES_PER_S = 250
-"""A pool is filled by queries so long that its connections together serve no more."""
+CONNECTED_QUERY_S = 0.001
+KEPT = 10
+"""Of a request that opens a connection, and of the one beside it that takes one that is kept:
+so short a query, on so many, that users without a pause are bound by the CPU of its driver."""
+TAKEN, REFUSED_HOLD_S = 4, 0.5
+"""Connections of a database that refuses the others, held until all have come."""
+LIMITED, LIMITED_BY = 240, 200
+"""Connections, more than uvicorn's limit on a server that has one; other probes have fewer."""
+POOLED_MAX = 5
+"""Connections of a pool that is filled: few, for what a hold is longer than its query by is read
+off the throughput, and is a larger part of it the shorter a round is."""
 QUEUE_CONNECTIONS, QUEUE_WAITING = 40, 100
 """Connections, more than httpx keeps idle, and calls beyond them that wait for one."""
 COMPUTE_S = 0.1
@@ -46,6 +57,11 @@ BESIDE: dict[str, LoadDocument] = {
 }
 """Requests that do nothing, while another thread of their process computes all the time."""
 _SERVER = ("preset", "kind", "threads", "loop", "gil", "switch_interval")
+
+
+def opening(i: int) -> str:
+    """A route whose client has no connection yet, in round i."""
+    return f"GET /aiohttp-opens-{i}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +95,14 @@ def machinery(scenario: Scenario, *, connects: bool = True) -> Machinery:
     if asgi:
         routes["await"] = _route(AWAIT, True, [{"await": _s(SLEEP_S)}])
         routes["thread"] = _route(THREAD, False, [])
+    if scenario.plan.server.limit_concurrency < UNLIMITED:
+        server = server | {"limit_concurrency": LIMITED_BY}
     document: dict[str, Any] = {"name": "probes", "server": server, "routes": routes}
     pools = dict(_add_pools(document, given, asgi))
-    if pools and connects:
-        _add_connecting(document, asgi)
+    if asgi and pools and connects:
+        _add_connecting(document)
+        if _can_refuse(scenario.plan):
+            _add_refusing(document)
     if any(isinstance(step, Cpu) and not step.releases_gil for step in steps_of(scenario.plan)):
         _add_computing(document, scenario)
     if asgi and pools and given["locks"]:
@@ -125,24 +145,48 @@ def _add_pools(
     document["pools"] = {}
     for name, pool in given["pools"].items():
         kept = {key: pool[key] for key in ("preset", "driver") if key in pool}
-        size = min(pool["size"] or pool["overflow"], 20)
+        size = min(pool["size"] or pool["overflow"], POOLED_MAX)
         document["pools"][name] = kept | {"size": size, "overflow": 0}
-        query_s = max(QUERY_S, size / QUERIES_PER_S)
         on_loop = asgi and pool["driver"] == "async"
         label = f"GET /query/{name}"
-        steps = [{"query": name, "time": _s(query_s)}]
+        steps = [{"query": name, "time": _s(QUERY_S)}]
         document["routes"][f"query_{name}"] = _route(label, on_loop, steps)
-        yield label, (size, query_s)
+        yield label, (size, QUERY_S)
 
 
-def _add_connecting(document: dict[str, Any], asgi: bool) -> None:
-    """A route that opens a connection for each request."""
-    on_loop = asgi and any(pool["driver"] == "async" for pool in document["pools"].values())
-    document["pools"]["fresh"] = {"preset": "asyncpg", "size": 0, "overflow": 10}
-    if not on_loop:
-        document["pools"]["fresh"]["driver"] = "blocking"
-    steps = [{"query": "fresh", "time": _s(QUERY_S)}]
-    document["routes"]["connect"] = _route(CONNECT, on_loop, steps)
+def _add_connecting(document: dict[str, Any]) -> None:
+    """A route that opens a connection for each request, and the same with one that is kept."""
+    first = next(iter(document["pools"].values()))
+    on_loop = first["driver"] == "async"
+    sizes = {"fresh": {"size": 0, "overflow": 10}, "kept": {"size": KEPT, "overflow": 0}}
+    for (name, size), label in zip(sizes.items(), (CONNECT, POOLED), strict=True):
+        document["pools"][name] = first | size
+        steps = [{"query": name, "time": _s(CONNECTED_QUERY_S)}]
+        document["routes"][label.removeprefix("GET /")] = _route(label, on_loop, steps)
+
+
+def _can_refuse(plan: Plan) -> bool:
+    """Whether its pools may want more connections than a database has."""
+    processes = plan.server.workers * plan.server.instances
+    return any(
+        processes * sum(p.size + p.overflow for p in plan.pools if p.database == i) > d.connections
+        for i, d in enumerate(plan.databases)
+    )
+
+
+def _add_refusing(document: dict[str, Any]) -> None:
+    """A route whose connections are refused while a few others are held.
+
+    Backends are processes: they share the processors of this machine.
+    """
+    limit = {"max_connections": TAKEN, "reserved": 0}
+    shared = {"cores": os.cpu_count() or 1, "queries": "wait"}
+    document["databases"] = {"full": limit | shared}
+    document["pools"]["taken"] = {
+        "preset": "asyncpg", "size": 0, "overflow": BURST, "database": "full",
+    }  # fmt: skip
+    steps = [{"query": "taken", "time": _s(REFUSED_HOLD_S)}]
+    document["routes"]["refused"] = _route(REFUSED, True, steps)
 
 
 def _add_computing(document: dict[str, Any], scenario: Scenario) -> None:
@@ -172,6 +216,8 @@ def _add_calling(document: dict[str, Any], scenario: Scenario) -> None:
         called += [(HTTPX, "httpx", 100), (HTTPX_QUEUE, "httpx", QUEUE_CONNECTIONS)]
     if HttpLibrary.AIOHTTP in clients:
         called.append((AIOHTTP, "aiohttp", 100))
+        # Each is asked once, when none of its connections is open.
+        called += [(opening(i), "aiohttp", 100) for i in range(ROUNDS)]
     for label, preset, connections in called:
         name = label.removeprefix("GET /")
         client = {"preset": preset, "connections": connections, "pool_timeout": "none"}
@@ -184,17 +230,22 @@ def _probes(
     kind: ServerKind, document: dict[str, Any], pools: dict[str, tuple[int, float]]
 ) -> Iterator[Probe]:
     """What is asked, round by round: single requests, bursts, users who fill a pool."""
-    labels = [route["path"] for route in document["routes"].values() if route["path"] != COMPUTE]
+    every = [route["path"] for route in document["routes"].values()]
+    once_only = [opening(i) for i in range(ROUNDS)]
+    labels = [label for label in every if label not in (COMPUTE, REFUSED, *once_only)]
     once: LoadDocument = {"requests": BURST, "at": "once"}
     small: LoadDocument = {"requests": FEW, "at": "once"}
     in_line: LoadDocument = {"requests": IN_LINE, "at": "once"}
     for label in labels:
-        yield Probe("warm up", {label: small})
-    for _ in range(ROUNDS):
+        # Connections of a client that a burst needs are open before.
+        yield Probe("warm up", {label: once if label == AIOHTTP else small})
+    for i in range(ROUNDS):
+        if opening(i) in every:
+            yield Probe("opening", {opening(i): once})
         for label in labels:
             slow = label in (AWAIT, BLOCK)
             # A request that opens a connection comes alone; one after another they are quicker.
-            rest = "20ms" if label == CONNECT else "3ms"
+            rest = "20ms" if label in (CONNECT, POOLED) else "3ms"
             alone = {"users": 1, "think": rest, "requests": 5 if slow else 12}
             if label != ROW:
                 yield Probe("single", {label: alone})
@@ -211,7 +262,13 @@ def _probes(
         if HTTPX_QUEUE in labels:
             n = QUEUE_CONNECTIONS + QUEUE_WAITING
             yield Probe("burst", {HTTPX_QUEUE: {"requests": n, "at": "once"}})
+        if REFUSED in every:
+            yield Probe("refused", {REFUSED: once})
+        if "limit_concurrency" in document["server"]:
+            yield Probe("refused", {NOTHING: {"requests": LIMITED, "at": "once"}})
         if "compute" in document["routes"]:
             yield Probe("beside", BESIDE)
+        if POOLED in labels:
+            yield Probe("full", {POOLED: {"users": 2 * KEPT, "requests": 30 * KEPT}})
         for label, (size, _) in pools.items():
-            yield Probe("full", {label: {"users": 2 * size, "requests": 12 * size}})
+            yield Probe("full", {label: {"users": 2 * size, "requests": 24 * size}})

@@ -49,6 +49,13 @@ def _asking(document: Document, routes: Document, probe: Probe) -> Document:
     for section in ("pools", "locks", "services", "accelerators"):
         if section in document:
             out[section] = {k: v for k, v in document[section].items() if f'"{k}"' in words}
+    used = {pool.get("database") for pool in out.get("pools", {}).values()}
+    out["databases"] = {k: v for k, v in document.get("databases", {}).items() if k in used}
+    overheads = document["server"].get("overheads")
+    if isinstance(overheads, dict) and probe.purpose != "opening":
+        # Of all other bursts the connections are open.
+        server = document["server"] | {"overheads": overheads | {"aiohttp_connect": "0s"}}
+        out["server"] = server
     if document["server"].get("kind", "asgi") == "asgi":
         out["client"] = {"connections": {"kept": probe.users}}
     return out | {"routes": routes}

@@ -16,6 +16,7 @@ import pytest
 
 from simulator.analysis.summary import summarize
 from simulator.calibration import machine_use
+from simulator.calibration.check import _as_seen, _with_backends
 from simulator.calibration.figures import Bound, Figure, bound, figures
 from simulator.calibration.scaling import scaled
 from simulator.commands import checking
@@ -109,6 +110,59 @@ def test_what_cannot_be_meant(sim: Sim) -> None:
         result = sim("check", "configs/1000req.yaml", *words)
         assert (result.code, result.out) == (2, "")
         assert said in result.err
+
+
+POOLS = """
+load: {requests: 10, at: once}
+server: {preset: fastapi}
+databases: {own: {cores: 7, queries: wait}, theirs: {}}
+pools:
+  full: {size: 2}
+  free: {preset: sqlalchemy}
+  kept: {size: 2, database: theirs}
+  grows: {size: 2, min: 0, database: DATABASE}
+routes:
+  a: {path: GET /a, handler: async def, steps: [STEPS]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("database", "cores"),
+    [("theirs", {"theirs": os.cpu_count()}), ("own", {"theirs": "none", "own": 7})],
+)
+def test_backends_that_start_meanwhile_share_this_machine(
+    tmp_path: Path, database: str, cores: dict[str, object]
+) -> None:
+    """Where a pool grows, and the database has no cores of its own; one without a name gets one."""
+    steps = ", ".join(f"{{query: {pool}, time: 1ms}}" for pool in ("full", "free", "kept", "grows"))
+    text = POOLS.replace("DATABASE", database).replace("STEPS", steps)
+    if database == "theirs":
+        text = text.replace("own: {cores: 7, queries: wait}, ", "")
+    file = tmp_path / "a.yaml"
+    file.write_text(text)
+    given = load(file)
+    document = _with_backends(given.document, given.plan)
+    added = document["pools"]["free"]["database"]
+    expected = cores | {added: os.cpu_count()}
+    assert {name: d["cores"] for name, d in document["databases"].items()} == expected
+    assert document["pools"]["full"]["database"] == added
+    assert loads(dumps(document)).plan.databases[-1].queries_compute is False
+
+
+def test_the_client_sees_half_of_the_round_trip_there_and_half_back(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("loop_before: 1ms\nround_trip: 3ms\n")
+    routes = "routes: {a: {handler: async def, steps: [{await: 10ms}]}}"
+    file = tmp_path / "a.yaml"
+    file.write_text(
+        f"load: {{requests: 1, at: once}}\nserver: {{overheads: mine.yaml}}\n{routes}\n"
+    )
+    plan = _as_seen(load(file), str(mine)).plan
+    assert run(plan, Workload(plan)).finish_ns.tolist() == [14 * 10**6]
+    network = load(file, ["client={latency: 5ms}"])
+    assert _as_seen(network, str(mine)) is network
+    assert _as_seen(load(file), "typical").plan == load(file).plan
+    assert run(load(file).plan, Workload(load(file).plan)).finish_ns.tolist() == [11 * 10**6]
 
 
 def test_a_wrong_scenario_is_told_and_not_served(sim: Sim) -> None:

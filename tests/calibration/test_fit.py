@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,28 +13,32 @@ from simulator.calibration.fit import _value, fit
 from simulator.calibration.machinery import Machinery, machinery
 from simulator.calibration.probe import Answers, Ask, Probe
 from simulator.calibration.simulated import simulated
-from simulator.scenario import loads
+from simulator.scenario import load, loads
 from simulator.scenario.presets import OVERHEADS
 from simulator.units import parse_duration
 
 SCENARIO = """
 load: {{requests: 100, at: once}}
-server: {{preset: {preset}}}
-pools: {{db: {{size: 5}}}}
+server: {{preset: {preset}{limit}}}
+databases: {{few: {{max_connections: 10}}}}
+pools: {{db: {{size: 5}}, more: {{size: 8, database: few}}}}
 locks: {{row: {{}}}}
 services: {{up: {{time: 30ms, client: httpx}}, down: {{time: 30ms, client: {other}}}}}
 routes:
   a: {{path: GET /a, handler: {handler}, steps: [{step}, {call}]}}
-  b: {{path: GET /b, handler: {handler}, steps: [{call2}]}}
+  b: {{path: GET /b, handler: {handler}, steps: [{call2}, {{query: more, time: 30ms}}]}}
 """
 STEP = "{with: db, do: [{lock: row}, {query: db, time: 30ms}]}"
 ASYNC = {"preset": "fastapi", "handler": "async def", "step": STEP, "call": "{call: up}",
-         "call2": "{call: down}", "other": "aiohttp"}  # fmt: skip
+         "call2": "{call: down}", "other": "aiohttp",
+         "limit": ", limit_concurrency: 300"}  # fmt: skip
 SYNC = {"preset": "flask", "handler": "def", "step": STEP, "call": "{call: up, blocking: true}",
-        "call2": "{call: down, blocking: true}", "other": "httpx"}  # fmt: skip
+        "call2": "{call: down, blocking: true}", "other": "httpx", "limit": ""}  # fmt: skip
 OF_WORKERS = {"worker", "sleep"}
 OF_A_LOOP = [name for name in OVERHEADS if name not in ("worker", "first_request", "thread_start")]
 """What probes of a server that has served before can tell."""
+OF_STEPS_S = {"query_cpu": 10e-6, "pool_hold": 50e-6, "lock_hold": 20e-6}
+"""Users of a full pool come in step: what is read off them moves in steps."""
 
 
 def machine(**words: str) -> Machinery:
@@ -60,17 +65,20 @@ def test_the_typical_overheads_are_found_again(words: dict[str, str], names: set
     for value in found.values:
         typical_s = parse_duration(OVERHEADS[value.name][0]) / 1e9
         # Overheads are whole nanoseconds, which counts in a scan.
-        assert value.mean_s == pytest.approx(typical_s, 1e-3, abs=2e-9)
+        near = 1e-3 * max(typical_s, 2e-6) + OF_STEPS_S.get(value.name, 0)
+        assert value.mean_s == pytest.approx(typical_s, abs=near)
 
 
 def test_other_overheads_are_found_too() -> None:
     of = machine(**ASYNC)
     given = {"loop_before": "120us", "loop_after": "90us", "timer": "1ms", "pool_hold": "3ms"}
-    given |= {"client_call": "900us", "client_scan": "380ns"}
+    given |= {"client_call": "900us", "client_scan": "380ns", "query_cpu": "300us"}
+    given |= {"connect": "2.7ms", "connect_refused": "2ms", "refusal": "70us", "close": "1.65ms"}
+    given |= {"aiohttp_call": "400us", "aiohttp_connect": "200us"}
     found = fit(of, with_overheads(of, given)).overheads()
     for name in OF_A_LOOP:
         expected = parse_duration(given.get(name, "0s")) / 1e9
-        near = 2e-9 if name == "client_scan" else 2e-6
+        near = 2e-9 if name == "client_scan" else 2e-6 + OF_STEPS_S.get(name, 0)
         assert found[name] == pytest.approx(expected, rel=0.01, abs=near)
 
 
@@ -107,14 +115,15 @@ def test_an_interval_holds_what_noise_hides() -> None:
     assert 455 <= held <= 495
 
 
-def test_what_is_written_is_what_a_scenario_takes() -> None:
+def test_what_is_written_is_what_a_scenario_takes(tmp_path: Path) -> None:
     of = machine(**ASYNC)
     text = overheads_yaml(fit(of, with_overheads(of, "typical")), ["of a test"])
-    body = "\n".join(f"    {line}" for line in text.splitlines())
-    plan = loads(f"load: {{requests: 1, at: once}}\nserver:\n  overheads:\n{body}\n"
-                 "routes: {a: {handler: async def, steps: []}}").plan  # fmt: skip
+    (tmp_path / "mine.yaml").write_text(text)
+    (tmp_path / "a.yaml").write_text("load: {requests: 1, at: once}\nserver: {overheads: mine.yaml}"
+                                     "\nroutes: {a: {handler: async def, steps: []}}")  # fmt: skip
+    plan = load(tmp_path / "a.yaml").plan
     assert plan.server.overheads.loop_before_ns == 280_000
-    assert plan.server.overheads.pool_hold_ns == pytest.approx(1_200_000, rel=1e-3)
+    assert plan.server.overheads.pool_hold_ns == pytest.approx(1_200_000, rel=0.05)
     assert "95 %: 280.0us to 280.0us, 4 repeats" in text
 
 

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from simulator.calibration.served.process import Process
     from simulator.calibration.served.task import Task
 
+WARM = 100
+"""Calls for nothing at the start, of a client that is closed again: the first calls of a process,
+and the first connections of the other server, take several times as long as the next, which no
+overhead stands for."""
 RETRY_BITS = 16
 """The retry of a call stands in so many low bits of the attempt that it draws by."""
 _REASONS = {429: "rate_limited", 503: "service_full"}
@@ -82,6 +86,7 @@ class _Client:
     def __init__(self, process: Process, service: int) -> None:
         self.spec = process.plan.services[service]
         self.url = f"{process.spec.outside}/service/{service}"
+        self.nowhere = f"{process.spec.outside}/nothing"
         self.connections = None if self.spec.connections >= UNLIMITED else self.spec.connections
         ns = self.spec.connect_timeout_ns
         self.pool_timeout_s = None if ns >= NEVER else ns / 1e9
@@ -112,6 +117,13 @@ class Aiohttp(Awaited):
 
         connector = aiohttp.TCPConnector(limit=self.connections or 0)
         self._session = aiohttp.ClientSession(connector=connector)
+        async with aiohttp.ClientSession() as other:
+            calls = (self._warm(other) for _ in range(WARM))
+            await asyncio.gather(*calls, return_exceptions=True)
+
+    async def _warm(self, session: Any) -> None:
+        async with session.get(self.nowhere) as answer:
+            await answer.read()
 
     async def get(self, headers: dict[str, str], timeout_s: float | None) -> str | None:
         """Call once; the reason if it fails."""
@@ -142,6 +154,9 @@ class HttpxAwaited(Awaited):
         import httpx
 
         self._client = httpx.AsyncClient(**_httpx_options(self))
+        async with httpx.AsyncClient(trust_env=False) as other:
+            calls = (other.get(self.nowhere) for _ in range(WARM))
+            await asyncio.gather(*calls, return_exceptions=True)
 
     async def get(self, headers: dict[str, str], timeout_s: float | None) -> str | None:
         """Call once; the reason if it fails."""

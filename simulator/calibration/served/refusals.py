@@ -139,8 +139,10 @@ def _databases(scenario: Scenario, database: str) -> Iterator[str]:
         place = f"databases.{spec.label}"
         if database == "embedded" and spec.connections > CONNECTIONS_MAX:
             yield f"{place}.max_connections: more than CONNECTIONS_MAX = {CONNECTIONS_MAX}"
-        if spec.cores < UNLIMITED:
+        if spec.cores < UNLIMITED and spec.queries_compute:
             yield f"{place}.cores: pg_sleep takes no processor, so queries share none"
+        elif spec.cores not in (UNLIMITED, os.cpu_count()):
+            yield f"{place}.cores: {spec.cores}, this machine has {os.cpu_count()} processors"
     for lock in plan.locks:
         if lock.keys > ROWS_MAX:
             yield f"locks.{lock.label}.keys: more than ROWS_MAX = {ROWS_MAX}"
