@@ -8,8 +8,11 @@ what is stored, with the overheads of the machine that measured.
 from __future__ import annotations
 
 import argparse
+import subprocess
 import sys
+import tempfile
 from fractions import Fraction
+from pathlib import Path
 
 from simulator.analysis.summary import summarize
 from simulator.calibration.check import Checked, NotMeasured, Options, compared, prepared
@@ -25,7 +28,9 @@ from tests.conftest import ROOT
 from tests.reality import record, table
 from tests.reality.cases import CASES, FULL, Case
 
-ALLOWED = Budget.parse("requests<=20k,rate<=5000/s,time<=3m")
+ALLOWED_WORDS = "requests<=20k,rate<=5000/s,time<=3m"
+ALLOWED = Budget.parse(ALLOWED_WORDS)
+FOLDER = Path(tempfile.mkdtemp(prefix="reality-"))
 
 
 def main() -> None:
@@ -48,7 +53,8 @@ def main() -> None:
 
 def measured(case: Case) -> None:
     """Serve and measure one case, and store it."""
-    options = _options(case)
+    probed = _probe(case) if case.probed else ""
+    options = _options(case, probed)
     try:
         scenario = prepared(_file(case), case.overrides, options)
         first = run(scenario.plan, Workload(scenario.plan))
@@ -58,6 +64,8 @@ def measured(case: Case) -> None:
     except NotMeasured as error:
         print(f"{case.label}: {error}", file=sys.stderr)
         found = {"refused": str(error)}
+    if probed:
+        found["overheads"] = probed
     record.keep(record.MEASURED, case, found)
 
 
@@ -75,17 +83,36 @@ def predicted(case: Case) -> None:
 
 
 def _checked(case: Case, known: record.Record) -> Checked:
-    options, found = _options(case), record.measured(known)
+    options, found = _options(case, known.get("overheads", "")), record.measured(known)
     scenario = prepared(_file(case), case.overrides, options, found.kept or None)
     return compared(scenario, found, options)
 
 
-def _options(case: Case) -> Options:
-    sync = load(_file(case)).plan.server.kind is ServerKind.SYNC
-    worker = record.OVERHEADS_SYNC_SHORT if case.sleeps_short else record.OVERHEADS_SYNC
-    overheads = str(worker if sync else record.OVERHEADS)
+def _probe(case: Case) -> str:
+    """The overheads of the machine as ``sim calibrate`` finds and writes them now."""
+    words = [*case.overrides, "--scale", case.scale, "--serve", "-o", str(FOLDER), "--budget"]
+    for step in ("observe", "fit"):
+        calibrate = [sys.executable, "-m", "cli", "calibrate", _file(case), *words, ALLOWED_WORDS]
+        subprocess.run([*calibrate, "--only", step], check=True, stdout=sys.stderr, cwd=ROOT)
+    return (FOLDER / "overheads.yaml").read_text(encoding="utf-8")
+
+
+def _options(case: Case, probed: str) -> Options:
+    overheads = _overheads(case)
+    if probed:
+        overheads = FOLDER / "probed.yaml"
+        overheads.write_text(probed, encoding="utf-8")
     scale = Fraction(case.scale)
-    return Options(overheads=overheads, runs=case.runs, scale=scale, budget=ALLOWED)
+    return Options(overheads=str(overheads), runs=case.runs, scale=scale, budget=ALLOWED)
+
+
+def _overheads(case: Case) -> Path:
+    scenario = load(_file(case))
+    if scenario.plan.server.kind is ServerKind.SYNC:
+        return record.OVERHEADS_SYNC
+    pools = [(pool["preset"], pool["driver"]) for pool in scenario.document["pools"].values()]
+    of_pools = record.OVERHEADS_OF_POOLS
+    return next((of_pools[pool] for pool in pools if pool in of_pools), record.OVERHEADS)
 
 
 def _file(case: Case) -> str:
