@@ -356,6 +356,7 @@ class Database:
     label: str
     connections: int  # max_connections less those reserved
     cores: int  # shared by its queries and the backends that start; UNLIMITED: each has its own
+    cores_of_server: bool  # they are those of the server, which is one instance
     queries_compute: bool  # False: they wait for something else, and only backends use the cores
     deadlock_timeout_ns: int  # how long a lock is waited for before a cycle is looked for
 

@@ -171,10 +171,11 @@ def database(
     *,
     label: str = "pg",
     cores: int = UNLIMITED,
+    of_server: bool = False,
     compute: bool = True,
     deadlock_timeout_ns: int = SECOND,
 ) -> Database:
-    return Database(label, connections, cores, compute, deadlock_timeout_ns)
+    return Database(label, connections, cores, of_server, compute, deadlock_timeout_ns)
 
 
 def rows(keys: int = 1, pick: int = NO_STREAM, *, random_grant: bool = False) -> RowLock:

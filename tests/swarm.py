@@ -75,7 +75,7 @@ class _Writer:
                 document["vars"] = {"timeout": "5ms"}
                 document["pools"]["a"]["acquire_timeout"] = "${timeout}"
         if any("database" in pool for pool in document.get("pools", {}).values()):
-            document["databases"] = {"pg": self.database()}
+            document["databases"] = {"pg": self.database(document["server"])}
         if self.locks:
             document["locks"] = {name: self.row_lock() for name in self.locks}
         document["routes"] = self.routes()
@@ -156,11 +156,13 @@ class _Writer:
         self.maybe(0.4, pool, database="pg")
         return pool
 
-    def database(self) -> Document:
+    def database(self, server: Document) -> Document:
         chance = self.chance
         database: Document = {"max_connections": chance.randint(4, 20), "reserved": 2}
         self.maybe(0.3, database, preset="postgresql")
         self.maybe(0.5, database, cores=lambda: chance.randint(1, 3))
+        if "cores" in server and "instances" not in server:
+            self.maybe(0.5, database, cores="server")
         self.maybe(0.4, database, queries=lambda: chance.choice(["compute", "wait"]))
         if self.locks:
             self.maybe(0.5, database, deadlock_timeout=lambda: chance.choice(["1ms", "1s"]))

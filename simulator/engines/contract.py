@@ -177,6 +177,13 @@ def wait_for_database_core(parts: Parts, database: int) -> int:
     return len(_FIXED_CAUSES) + 3 * len(parts.pools) + database
 
 
+def wait_for_core_of(parts: Parts, database: int) -> int:
+    """Index of the cause "waiting for a core" of a query: the server's where they are shared."""
+    if parts.databases[database].cores_of_server:
+        return CORE
+    return wait_for_database_core(parts, database)
+
+
 def wait_for_lock(parts: Parts, lock: int) -> int:
     """Index of the cause "waiting for this row lock"."""
     return wait_for_database_core(parts, len(parts.databases)) + lock
@@ -328,7 +335,7 @@ def stations(parts: Parts) -> tuple[Station, ...]:
         # A database refuses instead of queueing: a visit is an open connection.
         label = f"database {database.label}"
         out.append(Station("database", label, 0, database.connections, ACCEPT_QUEUE))
-        if database.cores < UNLIMITED:
+        if database.cores < UNLIMITED and not database.cores_of_server:
             cause = wait_for_database_core(parts, i)
             label = f"database cores {database.label}"
             out.append(Station("cores", label, 0, database.cores, cause))

@@ -328,7 +328,7 @@ class Transactions:
         """Share the database's cores; what it takes beyond the work is the wait for them."""
         cores = self.runner.wiring.database_cores[database]
         assert cores is not None
-        wait = contract.wait_for_database_core(self.plan, database)
+        wait = contract.wait_for_core_of(self.plan, database)
         station = self.runner.wiring.cores_station(wait)
         began = self.clock.now
         job = Job(work, task)

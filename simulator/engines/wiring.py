@@ -70,7 +70,10 @@ class Wiring:
         self.database_station = self.stations("database")
         self.lock_station = self.stations("lock")
         self.cores = [self._cores(plan.server.cores) for _ in range(plan.server.instances)]
-        self.database_cores = [self._cores(database.cores) for database in plan.databases]
+        self.database_cores = [
+            self.cores[0] if database.cores_of_server else self._cores(database.cores)
+            for database in plan.databases
+        ]
         self.workers = [
             SyncWorkers(self.clock, plan.server.workers) for _ in range(plan.server.instances)
         ]

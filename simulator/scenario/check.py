@@ -25,6 +25,7 @@ def check(document: Document, report: Report) -> None:
     databases, pools = document["databases"], document["pools"]
     if databases is not BAD:
         _databases(databases, pools, report)
+        _machine(document["server"], databases, report)
     if pools is not BAD:
         for name, pool in pools.items():
             _pool(f"pools.{name}", pool, databases, report)
@@ -72,6 +73,16 @@ def _databases(databases: Document, pools: Any, report: Report) -> None:
             continue
         if not any(pool.get("database") in (name, BAD) for pool in pools.values()):
             report(path, f"used by no pool, expected 'database: {name}' in one", "or remove it")
+
+
+def _machine(server: Any, databases: Document, report: Report) -> None:
+    """A database that shares the cores of its server is on one machine with it."""
+    instances = BAD if server is BAD else server["instances"]
+    for name, database in databases.items():
+        if database is BAD or database["cores"] != "server" or instances in (BAD, 1):
+            continue
+        what = f"the server is {instances} instances, expected one on the database's machine"
+        report(f"databases.{name}.cores", what, "give the database cores of its own")
 
 
 def _pool(path: str, pool: Any, databases: Any, report: Report) -> None:

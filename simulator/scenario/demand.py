@@ -228,9 +228,7 @@ class _Demand:
                 self._held["event loop"] = before
         else:
             took = mean_ns(step, path, self._means)
-            database = self._document["pools"][pool].get("database")
-            if database and self._document["databases"][database]["queries"] == "compute":
-                self._add(f"database cores {database}", took)
+            self._share_cores(self._document["pools"][pool].get("database"), took)
             took += self._plan.server.overheads.query_cpu_ns
         if frozen:
             self._add("event loop", took)
@@ -239,3 +237,9 @@ class _Demand:
         if "with" in step or pool not in held:
             self._add(f"pool {pool}", took + self._plan.server.overheads.pool_hold_ns)
         return took
+
+    def _share_cores(self, database: str | None, took: float) -> None:
+        """What a query needs of the cores of its database, if it computes."""
+        spec = self._document["databases"].get(database)
+        if spec and spec["queries"] == "compute":
+            self._add("cores" if spec["cores"] == "server" else f"database cores {database}", took)

@@ -149,22 +149,24 @@ class Boolean(Kind):
 
 
 class Count(Kind):
-    """A whole number, which may be spelt ``10k``; the word ``none`` where ``or_none`` is set."""
+    """A whole number, which may be spelt ``10k``, or one of these words."""
 
     expected = units.COUNT_EXPECTED
 
-    def __init__(self, least: int, most: int, *, or_none: bool = False) -> None:
+    def __init__(
+        self, least: int, most: int, *, or_none: bool = False, words: tuple[str, ...] = ()
+    ) -> None:
         self.least = least
         self.most = most
-        self.or_none = or_none
-        if or_none:
-            self.expected = f"{units.COUNT_EXPECTED}, or none"
+        self.words = (*words, "none") if or_none else words
+        if self.words:
+            self.expected = f"{units.COUNT_EXPECTED}, or {' or '.join(self.words)}"
 
     def _read(self, node: Node, path: str, problems: Problems) -> Any:
         if not isinstance(node, Scalar) or isinstance(node.value, bool) or node.value is None:
             return self.mistaken(node, path, problems)
-        if self.or_none and node.value == "none":
-            return "none"
+        if node.value in self.words:
+            return node.value
         if isinstance(node.value, str):
             if re.fullmatch("0|[1-9][0-9]*", node.value):
                 what = f"{shown(node)} is text, expected {self.expected}"
@@ -188,7 +190,7 @@ class Count(Kind):
             {"type": "integer", "minimum": self.least, "maximum": self.most},
             {"type": "string", "pattern": units.COUNT_PATTERN},
         ]
-        return {"anyOf": [*forms, {"const": "none"}] if self.or_none else forms}
+        return {"anyOf": [*forms, *({"const": word} for word in self.words)]}
 
 
 class Number(Kind):

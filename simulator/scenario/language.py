@@ -240,8 +240,9 @@ DATABASE = Section(
     Field("reserved", _SLOTS, "Of these, kept back for superusers.", 3),
     Field(
         "cores",
-        Count(1, CORES_MAX, or_none=True),
-        "Cores that its queries and the connections being opened share; none: each has its own.",
+        Count(1, CORES_MAX, or_none=True, words=("server",)),
+        "Cores that its queries and the connections being opened share; none: each has its own; "
+        "server: those of the server, on whose machine it is.",
         "none",
     ),
     Field(

@@ -48,7 +48,9 @@ def lower(document: Document) -> p.Plan:
         seed=document["seed"],
         server=_server(document["server"], routes, streams.made),
         pools=tuple(_pool(name, entry, names) for name, entry in document["pools"].items()),
-        databases=tuple(lower_database(*item) for item in document["databases"].items()),
+        databases=tuple(
+            lower_database(*item, document["server"]) for item in document["databases"].items()
+        ),
         locks=tuple(lower_lock(name, entry, streams) for name, entry in document["locks"].items()),
         services=tuple(
             lower_service(name, entry, streams) for name, entry in document["services"].items()

@@ -37,12 +37,14 @@ def lower_client(entry: Document, streams: Streams) -> p.Client:
     )
 
 
-def lower_database(name: str, entry: Document) -> p.Database:
+def lower_database(name: str, entry: Document, server: Document) -> p.Database:
     """A database; what is reserved is taken off its limit."""
+    of_server = entry["cores"] == "server"
     return p.Database(
         label=name,
         connections=entry["max_connections"] - entry["reserved"],
-        cores=limit(entry["cores"]),
+        cores=limit(server["cores"] if of_server else entry["cores"]),
+        cores_of_server=of_server,
         queries_compute=entry["queries"] == "compute",
         deadlock_timeout_ns=parse_duration(entry["deadlock_timeout"]),
     )

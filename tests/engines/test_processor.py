@@ -141,6 +141,29 @@ def test_queries_share_the_cores_of_their_database() -> None:
     assert ledger(trace, 3) == {"wait pool:db": 9, "hold query:db": 6}
 
 
+def test_queries_share_the_cores_of_the_server_whose_machine_their_database_is_on() -> None:
+    """One core: the loop's 4 ms and the query's 6 run side by side, 8 ms for the first."""
+    steps = Steps()
+    case = plan(
+        steps,
+        steps.query(0, 6 * MS),
+        steps.cpu(2 * MS),
+        load=burst(2),
+        pools=(pool(2, database=0),),
+        databases=(database(97, cores=1, of_server=True),),
+    )
+    trace = traced(changed(case, server={"cores": 1}), [0, 0])
+    # Both queries until 12; then one computes after the other, each alone on the core.
+    assert finished(trace) == [14, 16]
+    assert ledger(trace, 0) == {"wait core": 6, "hold query:db": 6, "hold cpu": 2}
+    trace = traced(changed(case, server={"cores": 1}), [0, 4])
+    # Two queries from 4 to 8; then the loop and a query share the core, 4 ms for 2 of each.
+    assert finished(trace) == [12, 16]
+    assert ledger(trace, 0) == {"wait core": 4, "hold query:db": 6, "hold cpu": 2}
+    assert ledger(trace, 1) == {"wait core": 4, "hold query:db": 6, "hold cpu": 2}
+    assert [s.label for s in trace.stations if s.kind == "cores"] == ["cores"]
+
+
 def test_a_blocking_query_on_shared_database_cores_freezes_its_loop() -> None:
     steps = Steps()
     case = plan(

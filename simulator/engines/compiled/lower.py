@@ -35,8 +35,8 @@ class Lowered(LoweredOutside):
         """Everything but the loads."""
         self._streams()
         self._server()
-        self.databases = [self._database(i) for i in range(len(self.plan.databases))]
         cores = [self._cores(self.plan.server.cores) for _ in range(self.plan.server.instances)]
+        self.databases = [self._database(i, cores[0]) for i in range(len(self.plan.databases))]
         self._instances()
         self.services()
         self._processes(cores)
@@ -107,10 +107,10 @@ class Lowered(LoweredOutside):
             }
             self.set(base + i * parts.INSTANCE_SIZE, fields)
 
-    def _database(self, index: int) -> int:
+    def _database(self, index: int, of_server: int) -> int:
         spec = self.plan.databases[index]
-        cause = contract.wait_for_database_core(self.plan, index)
-        cores = self._cores(spec.cores)
+        cause = contract.wait_for_core_of(self.plan, index)
+        cores = of_server if spec.cores_of_server else self._cores(spec.cores)
         stations = self.stations("cores", 0)
         fields = {
             SIZE: spec.connections,
