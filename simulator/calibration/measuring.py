@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from fractions import Fraction
@@ -40,6 +41,9 @@ WARM = 50
 """Requests to each route before the first run, at once: threads start, queries are prepared."""
 SPARE_NS = 15 * 10**9
 """How much longer than twice the prediction a run may take before it is cut."""
+SETTLES_S = 0.2
+"""Before a split is observed: workers that are still busy with closing the last one's connections
+are awake and share the new ones more evenly than those that a run finds idle."""
 
 Say = Callable[[str], None]
 
@@ -127,7 +131,11 @@ def observed_splits(plan: Plan, url: str, say: Say) -> tuple[tuple[int, ...], ..
     if not plan.client.kept_connections:
         return ()
     say(f"observing {SPLITS} splits of {plan.client.kept_connections} connections")
-    return tuple(split(url, plan.client.kept_connections) for _ in range(SPLITS))
+    splits = []
+    for _ in range(SPLITS):
+        time.sleep(SETTLES_S)
+        splits.append(split(url, plan.client.kept_connections))
+    return tuple(splits)
 
 
 def _grows(plan: Plan) -> bool:

@@ -2,7 +2,8 @@
 
 The kernel wakes whom it likes, and a worker that wakes takes all it finds: shares are
 uneven and change from run to run. They are not predicted but observed, on connections that
-ask for nothing but the worker's name.
+ask for nothing but the worker's name. How fast one is opened after the other matters (a worker
+that is awake takes the next one, too), so they are opened as the load generator does it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from collections.abc import Sequence
 from statistics import median
 from urllib.parse import urlsplit
 
+from simulator.calibration.generator.connection import Connection
+from simulator.calibration.generator.loop import Loop
 from simulator.report.format import percent
 
 _PID = re.compile(rb'"pid":\s*(\d+)\D')
@@ -24,17 +27,17 @@ def split(url: str, connections: int) -> tuple[int, ...]:
     """Connections by worker, the largest share first, when so many are opened at once."""
     parts = urlsplit(url)
     address = (parts.hostname or "127.0.0.1", parts.port or 80)
-    opened: list[socket.socket] = []
+    loop = Loop()
+    opened: list[Connection] = []
     try:
         for _ in range(connections):
-            sock = socket.socket()
-            sock.setblocking(False)
-            sock.connect_ex(address)
-            opened.append(sock)
-        counts = Counter(_worker(sock) for sock in opened)
+            opened.append(Connection(loop, socket.AF_INET, _ignored, _lost))
+            opened[-1].connect(address)
+        counts = Counter(_worker(connection.sock) for connection in opened)
     finally:
-        for sock in opened:
-            sock.close()
+        for connection in opened:
+            connection.sock.close()
+        loop.selector.close()
     return tuple(sorted(counts.values(), reverse=True))
 
 
@@ -45,6 +48,14 @@ def sentence(splits: Sequence[tuple[int, ...]]) -> str:
         f"the busiest worker has {percent(busiest[0])} to {percent(busiest[-1])} of the "
         f"connections, {percent(median(busiest))} in the median of {len(busiest)}"
     )
+
+
+def _ignored(connection: Connection) -> None:
+    """Nothing is asked through it."""
+
+
+def _lost(connection: Connection, reason: str) -> None:
+    raise ConnectionError(f"a connection to the server was not opened: {reason}")
 
 
 def _worker(sock: socket.socket) -> int:
