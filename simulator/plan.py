@@ -347,6 +347,8 @@ class Pool:
     acquire_timeout_ns: int
     database: int  # index into Plan.databases, or NO_DATABASE
     lifo: bool  # which idle connection is taken first
+    hands_over: bool  # one that comes back goes to the longest waiter; else to who takes it first
+    gives_back_in_task: bool  # who gives one back in a coroutine goes on after whom it has woken
 
 
 @dataclass(frozen=True, slots=True)

@@ -152,10 +152,9 @@ def no_slot_idle_while_someone_waits(plan: Plan, trace: Trace) -> None:
         spec = trace.stations[station]
         if spec.kind == "event loop" and plan.server.gil:
             continue  # the loop itself may wait for the GIL
-        if spec.kind in ("rate limit", "accelerator") or spec.cause in _surplus_is_closed(plan):
-            # A limit has no slots; a place stays empty while a batch waits or runs; nobody who
-            # waits is told of the place of a connection that was closed.
-            continue
+        if spec.kind in ("rate limit", "accelerator") or spec.cause in _taken_by_others(plan):
+            # A limit has no slots; a place stays empty while a batch waits or runs, or until
+            continue  # a woken one takes it; nobody is told of one that closed
         waits = [
             (queued, granted if granted != NOT_GRANTED else released)
             for queued, granted, released, *_ in rows
@@ -187,8 +186,8 @@ def first_come_first_served(plan: Plan, trace: Trace) -> None:
             continue
         if station in _unordered_locks(plan):
             continue
-        if trace.stations[station].cause in _surplus_is_closed(plan):
-            continue  # who comes then connects
+        if trace.stations[station].cause in _taken_by_others(plan):
+            continue  # who comes then connects, or takes what a woken one has not taken yet
         if urgent and trace.stations[station].kind in ("service", "accelerator"):
             continue  # routes differ in priority
         granted = sorted((queued, at) for queued, at, *_ in rows if at != NOT_GRANTED)
@@ -200,9 +199,10 @@ def first_come_first_served(plan: Plan, trace: Trace) -> None:
             latest = max(latest, at)
 
 
-def _surplus_is_closed(plan: Plan) -> set[int]:
-    """Causes of the waits for pools that keep some of their connections."""
-    return {contract.wait_for_pool(i) for i, p in enumerate(plan.pools) if p.size and p.overflow}
+def _taken_by_others(plan: Plan) -> set[int]:
+    """Causes of the waits for pools that keep some of their connections, or don't hand over."""
+    taken = (i for i, p in enumerate(plan.pools) if (p.size and p.overflow) or not p.hands_over)
+    return set(map(contract.wait_for_pool, taken))
 
 
 def waits_are_booked_to_their_station(plan: Plan, trace: Trace) -> None:

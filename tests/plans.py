@@ -132,12 +132,15 @@ def pool(size: int, **kwargs: Any) -> Pool:
         "acquire_timeout_ns": NEVER,
         "database": NO_DATABASE,
         "lifo": True,
+        "hands_over": False,
+        "gives_back_in_task": True,
     }
     return Pool(**(values | kwargs))
 
 
 def sqlalchemy(**kwargs: Any) -> Pool:
     values = {"overflow": 10, "min": 0, "acquire_timeout_ns": 30 * SECOND, "lifo": False}
+    values |= {"gives_back_in_task": False}
     return pool(5, **(values | kwargs))
 
 

@@ -89,8 +89,7 @@ def prepared(
         document = _with_backends(document, given.plan)
     text = dumps(document)
     own = [f"server.overheads={options.overheads}", *_clients(given.plan)]
-    shares = any(d["cores"] == "server" for d in document["databases"].values())
-    if (given.plan.server.workers > 1 or shares) and given.plan.server.cores == UNLIMITED:
+    if given.plan.server.workers > 1 and given.plan.server.cores == UNLIMITED:
         own.append(f"server.cores={os.cpu_count() or 1}")
     scenario = loads(text, own, path=file)
     server = scenario.plan.server
@@ -167,10 +166,8 @@ def _clients(plan: Plan) -> Iterator[str]:
 
 
 def _with_backends(document: dict[str, Any], plan: Plan) -> dict[str, Any]:
-    """Connections that are opened meanwhile share this machine's processors with the server:
-    they are processes."""
-    alone = plan.server.instances == 1
-    shared = {"cores": "server" if alone else os.cpu_count() or 1, "queries": "wait"}
+    """Connections that are opened meanwhile share this machine's processors: they are processes."""
+    shared = {"cores": os.cpu_count() or 1, "queries": "wait"}
     growing = [pool for pool in plan.pools if pool.min < pool.size + pool.overflow]
     databases, pools = dict(document["databases"]), dict(document["pools"])
     for i, database in enumerate(plan.databases):

@@ -25,6 +25,7 @@ from simulator.plan import (
     ServerKind,
     Service,
     Station,
+    With,
 )
 from simulator.trace import Trace
 from simulator.workload import Workload
@@ -237,6 +238,19 @@ def database_error(parts: Parts, database: int) -> int:
 def queries_share(database: Database) -> bool:
     """Whether the queries of a database share its cores."""
     return database.cores < UNLIMITED and database.queries_compute
+
+
+AT_ONCE, ON_LOOP, IN_THREAD = range(3)
+"""When one who was woken runs: ``models.connection_pool.Runs``."""
+
+
+def runs_when_woken(plan: Plan, step: With) -> int:
+    """When who waits for a connection goes on and takes it."""
+    if plan.pools[step.pool].hands_over:
+        return AT_ONCE
+    if step.frees_loop:
+        return ON_LOOP
+    return IN_THREAD if plan.server.gil else AT_ONCE
 
 
 def client_costs(plan: Plan, service: int) -> tuple[int, int, int]:

@@ -149,6 +149,13 @@ class Task(Owner):
         visit.granted = self._clock._now
         visit.waited = self.waited
 
+    def overtaken(self, visit: Visit) -> None:
+        """What the visit had is another's: its wait ended then, in vain, and another begins."""
+        self._recorder.visit(
+            visit.station, self, NOT_GRANTED, visit.queued, NOT_GRANTED, visit.granted, 0
+        )
+        visit.queued, visit.granted, visit.slot = self._clock._now, NOT_GRANTED, NOT_GRANTED
+
     def released(self, visit: Visit, *, at: int | None = None) -> None:
         """The visit ends, or is given up if it was never granted."""
         self.open.remove(visit)

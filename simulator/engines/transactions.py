@@ -13,7 +13,6 @@ from models import (
     DeadlockDetected,
     Job,
     LockRefused,
-    PoolTimeout,
     RowLock,
     SerializationFailure,
     TooManyConnections,
@@ -22,6 +21,7 @@ from models import (
 from models.clock import Steps
 from models.connection_pool import Connection
 from simulator.engines import contract
+from simulator.engines.acquiring import acquire, go_on_behind_the_woken
 from simulator.engines.contract import PHASE_TIMER
 from simulator.engines.failed import Failed
 from simulator.engines.faults import Faults
@@ -132,16 +132,12 @@ class Transactions:
         process = self.processes[task.process]
         model = process.pools[step.pool]
         visit = task.queue(process.pools_station + step.pool)
-        connection = yield from self._connection(task, step, visit)
-        overheads = self.plan.server.overheads
-        cause = contract.hold_connect(step.pool)
+        connection = yield from acquire(self.runner, task, step, visit)
         failed: Failed | None = None
-        closes = False
-        if connection.fresh and self._is_out(pool.database):
-            failed, closes = Failed(contract.database_error(self.plan, pool.database)), True
-        else:
-            if connection.fresh:
-                yield from self._fork(task, step, overheads.connect_ns)
+        if connection.fresh:
+            failed = yield from self._opens(task, step, connection)
+        closes = failed is not None
+        if not closes:
             if id(step) in self.plain:
                 try:
                     yield from self.runner.run(task, step.steps)
@@ -150,36 +146,36 @@ class Transactions:
             else:
                 failed = yield from self._run_until_done(task, step)
             yield from self._reset(task, step)
+            if step.frees_loop and self.plan.server.overheads.pool_hold_ns:
+                # The answer to the reset is read in one turn of the loop, the task goes on in
+                # the next: a request that is read together with it has its task there, too.
+                yield from self.runner.next_turn(task, process)
             closes = model.closes_on_return
             if closes:
-                yield from self.runner.hold(task, overheads.close_ns, cause, step.frees_loop)
-        if closes:
+                cause, ns = contract.hold_connect(step.pool), self.plan.server.overheads.close_ns
+                yield from self.runner.hold(task, ns, cause, step.frees_loop)
+        if closes and connection.backend >= 0:
             self.runner.wiring.closed(pool, connection)
         task.released(visit)
-        model.release(connection, close=closes)
+        told = model.release(connection, close=closes)
+        if told and step.frees_loop and pool.gives_back_in_task:
+            yield from go_on_behind_the_woken(self.runner, task)
         if failed is not None:
             raise failed
 
-    def _connection(self, task: Task, step: With, visit: Visit) -> Steps:
-        model = self.processes[task.process].pools[step.pool]
-        cause = contract.wait_for_pool(step.pool)
-        event = model.acquire(task, later=step.frees_loop)
-        connection: Connection
+    def _opens(self, task: Task, step: With, connection: Connection) -> Steps:
+        """Open a connection; returns the failure if it is refused, or the database out."""
+        pool, overheads = self.plan.pools[step.pool], self.plan.server.overheads
         try:
-            connection = yield from self.runner.acquire(
-                task, visit, event, cause, step.frees_loop, soon=True
-            )
-        except PoolTimeout as error:
-            raise Failed(contract.pool_timeout(step.pool)) from error
-        except TooManyConnections as error:
-            # Its slot may be tried by the next one meanwhile.
-            yield from self._fork(task, step, self.plan.server.overheads.connect_refused_ns)
-            database = self.plan.pools[step.pool].database
-            raise Failed(contract.connection_refused(self.plan, database)) from error
-        model.took(connection)
-        if connection.fresh:
-            self.runner.wiring.opened(task.request, self.plan.pools[step.pool], connection)
-        return connection
+            self.processes[task.process].pools[step.pool].connect(connection)
+        except TooManyConnections:
+            yield from self._fork(task, step, overheads.connect_refused_ns)
+            return Failed(contract.connection_refused(self.plan, pool.database))
+        self.runner.wiring.opened(task.request, pool, connection)
+        if self._is_out(pool.database):
+            return Failed(contract.database_error(self.plan, pool.database))
+        yield from self._fork(task, step, overheads.connect_ns)
+        return None
 
     def _fork(self, task: Task, step: With, ns: int) -> Steps:
         """Open a connection, or be refused one: CPU of a backend where the database has cores."""

@@ -49,7 +49,8 @@ def lower(document: Document) -> p.Plan:
         server=_server(document["server"], routes, streams.made),
         pools=tuple(_pool(name, entry, names) for name, entry in document["pools"].items()),
         databases=tuple(
-            lower_database(*item, document["server"]) for item in document["databases"].items()
+            lower_database(name, entry, document["server"])
+            for name, entry in document["databases"].items()
         ),
         locks=tuple(lower_lock(name, entry, streams) for name, entry in document["locks"].items()),
         services=tuple(
@@ -82,6 +83,8 @@ def _pool(name: str, entry: Document, databases: list[str]) -> p.Pool:
         acquire_timeout_ns=until(entry["acquire_timeout"]),
         database=databases.index(entry["database"]) if "database" in entry else p.NO_DATABASE,
         lifo=presets.POOLS[entry["preset"]].lifo,
+        hands_over=presets.POOLS[entry["preset"]].hands_over,
+        gives_back_in_task=presets.POOLS[entry["preset"]].gives_back_in_task,
     )
 
 

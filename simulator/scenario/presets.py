@@ -22,6 +22,8 @@ class PoolPreset:
     min: int | None
     acquire_timeout: str
     lifo: bool
+    hands_over: bool  # to the longest waiter; else a waiter is woken and takes what is there then
+    gives_back_in_task: bool  # asyncio.shield: who gives back goes on after whom it has woken
     source: str
 
 
@@ -54,15 +56,15 @@ the recorded k = 1 rows fit 10 µs, later ones on the same kind of machine 15 to
 
 POOLS = {
     "asyncpg": PoolPreset(
-        10, 0, None, "none", True,
+        10, 0, None, "none", True, False, True,
         "asyncpg 0.32.0 create_pool: min_size 10, max_size 10, no acquire timeout, LIFO",
     ),
     "sqlalchemy": PoolPreset(
-        5, 10, 0, "30s", False,
+        5, 10, 0, "30s", False, False, False,
         "SQLAlchemy 2.1.9 QueuePool: pool_size 5, max_overflow 10, timeout 30, FIFO",
     ),
     "psycopg_pool": PoolPreset(
-        4, 0, None, "30s", False,
+        4, 0, None, "30s", False, True, False,
         "psycopg_pool 3.3: min_size 4, max_size None (= min_size), timeout 30, FIFO",
     ),
 }  # fmt: skip

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import gc
+from dataclasses import replace
 
 import pytest
 
 from simulator.engines import contract
 from simulator.engines.reference import run
-from simulator.plan import NEVER, Accept, LoadKind, Plan, ServerKind
+from simulator.plan import NEVER, Accept, LoadKind, Plan, Pool, ServerKind
 from simulator.workload import Workload
 from tests import invariants
 from tests.engines.reading import finished, ledger, outcomes, traced
-from tests.plans import MILLISECOND, Steps, burst, database, load, plan, pool
+from tests.plans import MILLISECOND, Steps, burst, database, load, plan, pool, sqlalchemy
 
 MS = MILLISECOND
 
@@ -283,7 +284,7 @@ def overflowing(timeout_ns: int = NEVER) -> Plan:
         steps,
         steps.query(0, 10 * MS),
         load=burst(6),
-        pools=(pool(1, overflow=2, min=0, acquire_timeout_ns=timeout_ns),),
+        pools=(replace(sqlalchemy(overflow=2, acquire_timeout_ns=timeout_ns), size=1),),
         loop_after_ns=1 * MS,
         connect_ns=2 * MS,
     )
@@ -310,6 +311,23 @@ def test_without_room_it_gives_up() -> None:
     trace = traced(overflowing(timeout_ns=13 * MS), [0] * 6)
     assert finished(trace)[5] == 16  # at 13, when 2 had not closed its own; the loop is busy
     assert outcomes(trace) == ["ok"] * 5 + ["pool_timeout:db"]
+
+
+@pytest.mark.parametrize(
+    ("given", "ends"),
+    [
+        (pool(1), [30, 40]),  # asyncpg: a task gives back, who awaits it goes on behind the woken
+        (replace(sqlalchemy(overflow=0), size=1), [20, 40]),  # asks again before 1 has run
+        (replace(sqlalchemy(overflow=0), size=1, hands_over=True), [30, 40]),  # psycopg_pool
+    ],
+)
+def test_who_asks_again_before_the_woken_one_runs_has_the_connection(
+    given: Pool, ends: list[int]
+) -> None:
+    steps = Steps()
+    two = (steps.query(0, 10 * MS), steps.query(0, 10 * MS))
+    trace = traced(plan(steps, *two, load=burst(2), pools=(given,)), [0, 0])
+    assert finished(trace) == ends
 
 
 def test_a_drained_run_leaves_its_rest_in_flight() -> None:

@@ -16,6 +16,7 @@ from models import (
     TooManyConnections,
 )
 from models.clock import is_done
+from models.connection_pool import Place, Runs
 
 
 def customer(env, station, name, arrive, serve, log):
@@ -26,13 +27,21 @@ def customer(env, station, name, arrive, serve, log):
     station.release(slot)
 
 
-def client(env, pool, name, arrive, serve, log):
+def client(env, pool, name, arrive, serve, log, refusing=0):
     yield env.timeout(arrive)
     try:
         connection = yield pool.acquire()
-    except (PoolTimeout, TooManyConnections) as error:
+    except PoolTimeout as error:
         log.append((name, type(error).__name__, env.now))
         return
+    if connection.fresh:
+        try:
+            pool.connect(connection)
+        except TooManyConnections as error:
+            yield env.timeout(refusing)
+            log.append((name, type(error).__name__, env.now))
+            pool.release(connection, close=True)
+            return
     log.append((name, connection.slot, "fresh" if connection.fresh else "reused", env.now))
     yield env.timeout(serve)
     pool.release(connection, close=pool.closes_on_return)
@@ -120,11 +129,16 @@ def test_overflow_connections_are_closed_on_return_while_size_are_idle(env, log)
 
 def busy_client(env, pool, name, serve, runs_after, log):
     """One whose loop is busy for a while when it is woken."""
-    waited = pool.acquire(later=True)
-    connection = yield waited
-    if env.now:
+    asked = pool.ask(runs=Runs.ON_LOOP)
+    connection = yield asked.event
+    while asked.place is not Place.DONE:
         yield env.timeout(runs_after)
-    pool.took(connection)
+        connection = pool.take(asked)
+        if connection is None:
+            log.append((name, "too late", env.now))
+            connection = yield asked.event
+    if connection.fresh:
+        pool.connect(connection)
     log.append((name, connection.slot, env.now))
     yield env.timeout(serve)
     pool.release(connection, close=pool.closes_on_return)
@@ -147,6 +161,55 @@ def test_of_connections_that_come_back_together_size_are_kept_though_others_wait
     ]
 
 
+def test_who_asks_before_the_woken_one_runs_takes_the_connection(env, log) -> None:
+    """asyncio.Queue, SQLAlchemy's Queue: b is woken at 5 and runs at 7; d is there at 6."""
+    pool = ConnectionPool(env, size=1)
+    for name, runs_after in (("a", 0), ("b", 2), ("c", 1)):
+        env.process(busy_client(env, pool, name, 5, runs_after, log))
+    env.process(client(env, pool, "d", 6, 5, log))
+    env.run()
+    assert log == [
+        ("a", 0, 0),
+        ("d", 0, "reused", 6),
+        ("b", "too late", 7),  # and is behind c from now on
+        ("c", 0, 12),
+        ("b", 0, 19),
+    ]
+
+
+def test_a_pool_that_hands_over_is_first_come_first_served(env, log) -> None:
+    """psycopg_pool: b has the connection from 5 on, whenever it runs."""
+    pool = ConnectionPool(env, size=1)
+    for name, arrive in (("a", 0), ("b", 1), ("c", 2), ("d", 5)):
+        env.process(client(env, pool, name, arrive, 5, log))
+    env.run()
+    assert [entry[0] for entry in log] == ["a", "b", "c", "d"]
+
+
+@pytest.mark.parametrize(("taken", "ends"), [(False, ("b", 0, 5)), (True, ("b", "PoolTimeout", 5))])
+def test_a_timeout_between_being_woken_and_running(env, log, taken, ends) -> None:
+    """Woken at 3, b's timeout passes at 4, and it runs at 5: a connection is there, or none."""
+    pool = ConnectionPool(env, size=1, acquire_timeout=3)
+    asked = []
+
+    def late(env):
+        yield env.timeout(1)
+        asked.append(pool.ask(runs=Runs.ON_LOOP))
+        yield asked[0].event
+        yield env.timeout(2)
+        try:
+            log.append(("b", pool.take(asked[0]).slot, env.now))
+        except PoolTimeout:
+            log.append(("b", "PoolTimeout", env.now))
+
+    env.process(client(env, pool, "a", 0, 3, log))
+    env.process(late(env))
+    if taken:
+        env.process(client(env, pool, "c", 4, 9, log))
+    env.run()
+    assert log[-1] == ends
+
+
 def test_a_waiter_connects_when_its_timeout_passes_and_there_is_room_by_then(env, log) -> None:
     """SQLAlchemy: _do_get looks at the overflow again when its wait is over."""
     pool = ConnectionPool(env, size=1, overflow=1, acquire_timeout=8)
@@ -155,9 +218,7 @@ def test_a_waiter_connects_when_its_timeout_passes_and_there_is_room_by_then(env
     with pytest.raises(PoolTimeout, match="no connection within 8"):
         env.run()
     # b's was closed, since c had not taken a's: d connects, e gives up.
-    assert (log, env.now) == ([("a", 0, 0), ("b", 1, 0), ("c", 0, 6)], 8)
-    env.run()
-    assert log[3:] == [("d", 1, 9)]
+    assert (log, env.now) == ([("a", 0, 0), ("b", 1, 0), ("c", 0, 6), ("d", 1, 8)], 8)
 
 
 def test_a_wait_longer_than_the_timeout_fails_and_leaves_the_queue(env, log) -> None:
@@ -213,12 +274,27 @@ def test_refused_slots_fail_one_waiter_after_another(env, log) -> None:
     other.open(1)
     pool = ConnectionPool(env, size=1, database=database)
     for name in "abc":
-        env.process(client(env, pool, name, 0, 5, log))
+        env.process(client(env, pool, name, 0, 5, log, refusing=2))
+    env.run()
+    # It is taken while it is being refused.
+    assert log == [
+        ("a", "TooManyConnections", 2),
+        ("b", "TooManyConnections", 4),
+        ("c", "TooManyConnections", 6),
+    ]
+
+
+def test_sqlalchemy_tells_nobody_of_a_connection_that_was_refused(env, log) -> None:
+    database = Database(env, 1)
+    pool = ConnectionPool(env, size=1, overflow=1, acquire_timeout=30, database=database)
+    for name, arrive in (("a", 0), ("b", 0), ("c", 1), ("d", 3)):
+        env.process(client(env, pool, name, arrive, 9, log, refusing=2))
     env.run()
     assert log == [
-        ("a", "TooManyConnections", 0),
-        ("b", "TooManyConnections", 0),
-        ("c", "TooManyConnections", 0),
+        ("a", 0, "fresh", 0),
+        ("b", "TooManyConnections", 2),
+        ("d", "TooManyConnections", 5),  # asks while there is room; c waits for a's
+        ("c", 0, "reused", 9),
     ]
 
 
@@ -228,6 +304,7 @@ def test_who_waits_for_a_connection_that_is_closed_opens_one(env, log) -> None:
 
     def closes_slowly(env):
         connection = yield pool.acquire()
+        pool.connect(connection)
         yield env.timeout(5)
         assert pool.closes_on_return
         yield env.timeout(2)

@@ -41,14 +41,14 @@ WORDS = 6
     THREAD,  # where to go on after the steps, be it in failure
     THREAD_BEGINS,
     THREAD_ENDS,
-    WITH_OP,  # pool, handler, whether a loop has to come to it when it has waited
+    WITH_OP,  # pool, handler, when one runs that has waited
+    TAKE,  # pool, where one goes on that waits again, when it runs then
     CONNECTED,  # pool, where the refused goes on, where one in an outage
     DATABASE_HOLD,  # cause, frees loop, database
     QUERY,  # cause, frees loop, database
     RESET,
     WITH_CLOSES,  # pool
-    WITH_ENDS,  # pool
-    REFUSED,  # pool
+    WITH_ENDS,  # pool, whether one goes on behind whom it has woken
     BEGIN,  # database, serializable, handler
     ROWS_HELD,
     COMMIT,  # how many retries, where to go on

@@ -23,19 +23,29 @@ from simulator.engines.compiled.memory import (
     new,
     serial,
 )
-from simulator.engines.compiled.recorder import write_visit
+from simulator.engines.compiled.recorder import overtaken, released, write_visit
 from simulator.engines.compiled.slots import IDLE, MADE, SIZE, pop_number, push_number
 from simulator.engines.compiled.task import (
     BACK,
+    DOING,
     ERROR,
+    HANDED_OVER,
+    LOST,
+    LOST_LATE,
     NO_ERROR,
+    OPEN_VISIT,
     PENDING,
     POOL_TIMED_OUT,
+    QUEUED,
     REQUEST,
     TAKES_LATER,
-    TOO_MANY_CONNECTIONS,
+    TAKES_ON_LOOP,
+    TOLD,
+    TOLD_LATE,
     VALUE,
     WAIT_SERIAL,
+    book,
+    granted,
     key,
 )
 
@@ -56,13 +66,16 @@ from simulator.engines.compiled.task import (
     POOL_LAST,
     ALL_CONNECTIONS,
     POOL_OUTCOME,  # of one whose wait took too long
-    POOL_UNTAKEN,  # connections whose waiters have not run since they were handed over
+    UNTAKEN_N,  # connections whose waiters' loops have not come to them since they were told
+    UNTAKEN_LAST,  # those of threads, too
     POOL_TELLS,  # whether who waits is told of a slot that has closed
     POOL_RECORD,
-) = range(19)
+) = range(20)
 
-(_CONNECTION_LINK, CONNECTION_SLOT, BACKEND, FRESH, OPENED_BY, OPENED_AT, NEXT_OF_POOL, UNTAKEN,
- CONNECTION_SIZE) = range(9)  # fmt: skip
+(_CONNECTION_LINK, CONNECTION_SLOT, BACKEND, OPENED_BY, OPENED_AT, NEXT_OF_POOL,
+ TOLD_TASK,  # who was told of it and has not run since
+ UNTAKEN_NEXT, ON_LOOP,
+ CONNECTION_SIZE) = range(10)  # fmt: skip
 
 # A database begins like slots: so many connections, each a number.
 (_SIZE, _IDLE, _MADE, _FIRST, _LAST, _N, DATABASE_STATION, DATABASE_CORES, CORES_CAUSE,
@@ -95,8 +108,6 @@ def new_connection(m: Memory, pool: int) -> int:
     connection = new(m, CONNECTION, CONNECTION_SIZE)
     m[connection + CONNECTION_SLOT] = m[pool + POOL_MADE]
     m[connection + BACKEND] = NONE
-    m[connection + FRESH] = 0
-    m[connection + UNTAKEN] = 0
     m[connection + OPENED_BY] = NOT_OPENED
     m[connection + NEXT_OF_POOL] = m[pool + ALL_CONNECTIONS]
     m[pool + ALL_CONNECTIONS] = connection
@@ -121,43 +132,113 @@ def put_idle(m: Memory, pool: int, connection: int) -> None:
 
 
 @kernel
-def _has_room(m: Memory, pool: int) -> bool:
-    return m[pool + SPARE] != 0 or m[pool + POOL_MADE] < m[pool + POOL_LIMIT]
-
-
-@kernel
-def _open_another(m: Memory, pool: int, task: int) -> None:
-    """Open a connection for a task, or note that the database has refused it."""
-    connection = m[pool + SPARE]
-    if connection != 0:
-        m[pool + SPARE] = m[connection]
-    else:
-        connection = new_connection(m, pool)
-    if connect(m, pool, connection):
-        m[connection + FRESH] = 1
-        m[task + VALUE] = connection
-    else:
-        m[connection] = m[pool + SPARE]
-        m[pool + SPARE] = connection
-        m[task + ERROR] = TOO_MANY_CONNECTIONS
-
-
-@kernel
-def acquire_connection(m: Memory, pool: int, task: int) -> bool:
-    """Whether the task has a connection, or an error, now; otherwise it waits."""
-    m[task + PENDING] = 0
-    m[task + ERROR] = NO_ERROR
+def _queued(m: Memory, pool: int) -> int:
+    """A connection that is idle or not taken yet; 0 if there is none."""
     connection = m[pool + IDLE_FIRST]
     if connection != 0:
         m[pool + IDLE_FIRST] = m[connection]
         m[pool + IDLE_N] -= 1
-        m[connection + FRESH] = 0
-        m[task + VALUE] = connection
-        return True
-    if _has_room(m, pool):
-        _open_another(m, pool, task)
-        return True
+        return connection
+    connection = m[pool + UNTAKEN_LAST]
+    if connection != 0:
+        # Whoever was told last, and runs last, is left without.
+        task = m[connection + TOLD_TASK]
+        _no_longer_untaken(m, pool, connection)
+        m[task + TAKES_LATER] += LOST - TOLD
+        overtaken(m, task, m[task + OPEN_VISIT])
+    return connection
+
+
+@kernel
+def _no_longer_untaken(m: Memory, pool: int, connection: int) -> None:
+    before, after = m[connection], m[connection + UNTAKEN_NEXT]
+    if before != 0:
+        m[before + UNTAKEN_NEXT] = after
+    if after != 0:
+        m[after] = before
+    else:
+        m[pool + UNTAKEN_LAST] = before
+    m[pool + UNTAKEN_N] -= m[connection + ON_LOOP]
+
+
+@kernel
+def _room(m: Memory, pool: int) -> int:
+    """A slot for a connection; 0 if there is none."""
+    connection = m[pool + SPARE]
+    if connection != 0:
+        m[pool + SPARE] = m[connection]
+    elif m[pool + POOL_MADE] < m[pool + POOL_LIMIT]:
+        connection = new_connection(m, pool)
+    return connection
+
+
+@kernel
+def _free(m: Memory, pool: int) -> int:
+    connection = _queued(m, pool)
+    return connection if connection != 0 else _room(m, pool)
+
+
+@kernel
+def _tell(m: Memory, task: int, connection: int) -> None:
+    """Its visit has this connection."""
+    m[task + VALUE] = connection
+    granted(m, task, m[task + OPEN_VISIT], m[connection + CONNECTION_SLOT])
+
+
+@kernel
+def acquire_connection(m: Memory, pool: int, task: int) -> None:
+    """Ask for a connection, or a slot for one; if there is none the task is PENDING."""
+    m[task + PENDING] = 0
+    m[task + ERROR] = NO_ERROR
+    connection = _free(m, pool)
+    if connection != 0:
+        m[task + TAKES_LATER] = HANDED_OVER
+        _tell(m, task, connection)
+        return
+    _queue(m, pool, task)
+    m[task + WAIT_SERIAL] = serial(m)
+    timeout = m[pool + ACQUIRE_TIMEOUT]
+    if timeout != NEVER:
+        what = m[task + WAIT_SERIAL] << WHAT_BITS | POOL_TIMEOUT
+        at(m, m[NOW] + timeout, key(m, task, PHASE_TIMER), what, task)
+
+
+@kernel
+def take_connection(m: Memory, pool: int, task: int, runs: int) -> bool:
+    """Whether one who was told of a connection has one, or an error; otherwise it waits again."""
+    connection = m[task + VALUE]
+    late = m[task + TAKES_LATER] == TOLD_LATE or m[task + TAKES_LATER] == LOST_LATE
+    if m[task + TAKES_LATER] <= TOLD_LATE:
+        _no_longer_untaken(m, pool, connection)
+    else:
+        m[m[task + OPEN_VISIT] + QUEUED] = m[NOW]  # until now it was its code's turn
+        connection = _queued(m, pool)
+        if connection == 0 and (late or m[pool + POOL_TELLS] != 0):
+            connection = _room(m, pool)
+        if connection != 0:
+            _tell(m, task, connection)
+    if connection == 0 and not late:
+        _queue(m, pool, task)
+        m[task + TAKES_LATER] = runs
+        return False
+    m[task + TAKES_LATER] = HANDED_OVER
+    m[task + WAIT_SERIAL] = 0
+    if connection == 0:
+        _gives_up(m, task)
+    return True
+
+
+@kernel
+def _gives_up(m: Memory, task: int) -> None:
+    m[task + ERROR] = POOL_TIMED_OUT
+    released(m, task, m[task + OPEN_VISIT])
+
+
+@kernel
+def _queue(m: Memory, pool: int, task: int) -> None:
     m[task + PENDING] = 1
+    # The pool is found again in VALUE, which is free until there is a connection.
+    m[task + VALUE] = pool
     last = m[pool + POOL_LAST]
     m[task] = 0
     m[task + BACK] = last
@@ -166,14 +247,6 @@ def acquire_connection(m: Memory, pool: int, task: int) -> bool:
     else:
         m[pool + POOL_FIRST] = task
     m[pool + POOL_LAST] = task
-    m[task + WAIT_SERIAL] = serial(m)
-    timeout = m[pool + ACQUIRE_TIMEOUT]
-    if timeout != NEVER:
-        # The pool is found again in VALUE, which is free until there is a connection.
-        m[task + VALUE] = pool
-        what = m[task + WAIT_SERIAL] << WHAT_BITS | POOL_TIMEOUT
-        at(m, m[NOW] + timeout, key(m, task, PHASE_TIMER), what, task)
-    return False
 
 
 @kernel
@@ -187,58 +260,74 @@ def _unqueue(m: Memory, pool: int, task: int) -> None:
         m[before] = after
     else:
         m[pool + POOL_FIRST] = after
-    m[task + WAIT_SERIAL] = 0
 
 
 @kernel
 def pool_times_out(m: Memory, task: int) -> None:
     """The task has waited for as long as it may."""
+    if m[task + TAKES_LATER] >= TOLD:
+        m[task + TAKES_LATER] += TOLD_LATE - TOLD
+        return
     pool = m[task + VALUE]
     _unqueue(m, pool, task)
-    m[task + ERROR] = NO_ERROR
-    if _has_room(m, pool):
-        _open_another(m, pool, task)
+    connection = _room(m, pool)
+    if connection != 0:
+        _hand_over(m, task, connection, HANDED_OVER)
     else:
-        m[task + ERROR] = POOL_TIMED_OUT
-    soon(m, RESUME, task)
+        m[task + TAKES_LATER] = HANDED_OVER
+        m[task + WAIT_SERIAL] = 0
+        book(m, task, m[task + DOING])
+        _gives_up(m, task)
+        soon(m, RESUME, task)
 
 
 @kernel
-def took_connection(m: Memory, pool: int, connection: int) -> None:
-    """Who waited for this connection runs again."""
-    m[pool + POOL_UNTAKEN] -= m[connection + UNTAKEN]
-    m[connection + UNTAKEN] = 0
+def _hand_over(m: Memory, task: int, connection: int, how: int) -> None:
+    m[task + TAKES_LATER] = how
+    if how == HANDED_OVER:
+        m[task + WAIT_SERIAL] = 0
+    book(m, task, m[task + DOING])
+    _tell(m, task, connection)
+    soon(m, RESUME, task)
 
 
 @kernel
 def closes_on_return(m: Memory, pool: int) -> bool:
     """Whether a connection given back now is surplus: enough are idle or not taken yet."""
-    return m[pool + IDLE_N] + m[pool + POOL_UNTAKEN] >= m[pool + POOL_SIZE]
+    return m[pool + IDLE_N] + m[pool + UNTAKEN_N] >= m[pool + POOL_SIZE]
 
 
 @kernel
-def release_connection(m: Memory, pool: int, connection: int, close: bool) -> None:
-    """Give a connection back, or close it."""
-    if close:
+def release_connection(m: Memory, pool: int, connection: int, close: bool) -> bool:
+    """Give a connection back, or close it; whether somebody was told who has yet to take it."""
+    if close and m[connection + BACKEND] >= 0:
         if m[pool + POOL_DATABASE] != 0:
             push_number(m, m[pool + POOL_DATABASE] + IDLE, m[connection + BACKEND])
         m[connection + BACKEND] = NONE
+    is_open = m[connection + BACKEND] >= 0
     task = m[pool + POOL_FIRST]
-    if task != 0 and (not close or m[pool + POOL_TELLS] != 0):
+    if task != 0 and (is_open or m[pool + POOL_TELLS] != 0):
         _unqueue(m, pool, task)
-        m[connection + UNTAKEN] = m[task + TAKES_LATER]
-        m[pool + POOL_UNTAKEN] += m[task + TAKES_LATER]
-        m[connection + FRESH] = m[connection + BACKEND] < 0
-        if m[connection + FRESH] != 0:
-            connect(m, pool, connection)
-        m[task + VALUE] = connection
-        m[task + ERROR] = NO_ERROR
-        soon(m, RESUME, task)
-    elif m[connection + BACKEND] >= 0:
+        if m[task + TAKES_LATER] == HANDED_OVER:
+            _hand_over(m, task, connection, HANDED_OVER)
+        else:
+            last = m[pool + UNTAKEN_LAST]
+            m[connection] = last
+            m[connection + UNTAKEN_NEXT] = 0
+            m[connection + TOLD_TASK] = task
+            if last != 0:
+                m[last + UNTAKEN_NEXT] = connection
+            m[pool + UNTAKEN_LAST] = connection
+            m[connection + ON_LOOP] = m[task + TAKES_LATER] == TAKES_ON_LOOP
+            m[pool + UNTAKEN_N] += m[connection + ON_LOOP]
+            _hand_over(m, task, connection, TOLD)
+            return True
+    elif is_open:
         put_idle(m, pool, connection)
     else:
         m[connection] = m[pool + SPARE]
         m[pool + SPARE] = connection
+    return False
 
 
 @kernel

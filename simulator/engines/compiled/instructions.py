@@ -87,9 +87,9 @@ from simulator.engines.compiled.transactions import (
     connected,
     lock_row,
     locked_row,
-    refused,
     reset,
     rows_held,
+    take,
     with_,
     with_closes,
     with_ends,
@@ -182,6 +182,8 @@ def _of_server(m: Memory, task: int, op: int, a: int, b: int) -> int:
 def _of_database(m: Memory, task: int, op: int, a: int, b: int, c: int) -> int:
     if op == code.WITH_OP:
         return with_(m, task, a, b, c)
+    if op == code.TAKE:
+        return take(m, task, a, b, c)
     if op == code.CONNECTED:
         return connected(m, task, a, b, c)
     if op == code.RESET:
@@ -189,7 +191,7 @@ def _of_database(m: Memory, task: int, op: int, a: int, b: int, c: int) -> int:
     if op == code.WITH_CLOSES:
         return with_closes(m, task, a)
     if op == code.WITH_ENDS:
-        return with_ends(m, task, a)
+        return with_ends(m, task, a, b)
     if op == code.CHECKPOINT:
         return checkpoint(m, task, a)
     if op == code.THREAD:
@@ -202,8 +204,6 @@ def _of_database(m: Memory, task: int, op: int, a: int, b: int, c: int) -> int:
         return database_hold(m, task, a, b, c, m[c + DATABASE_CORES])
     if op == code.QUERY:
         return query(m, task, a, b, c)
-    if op == code.REFUSED:
-        return refused(m, task, a)
     if op == code.BEGIN:
         return begin(m, task, a, b, c)
     if op == code.ROWS_HELD:

@@ -343,9 +343,13 @@ class Program(Writer):
     def _with(self, step: With) -> None:
         pool, frees = step.pool, int(step.frees_loop)
         cause = contract.hold_connect(pool)
-        refused, over, closed, on = Label(), Label(), Label(), Label()
-        self.emit(code.WITH_OP, pool, over, int(step.frees_loop))
-        self.emit(code.WAIT, contract.wait_for_pool(pool), frees, 1, 2)
+        again, refused, over, closed, on = Label(), Label(), Label(), Label(), Label()
+        runs = contract.runs_when_woken(self.plan, step)
+        self.emit(code.WITH_OP, pool, over, runs)
+        self.mark(again)
+        self.emit(code.WAIT, contract.wait_for_pool(pool), frees, 1, 0)
+        if runs:
+            self.emit(code.TAKE, pool, again, runs)
         self.emit(code.CONNECTED, pool, refused, closed)
         self._fork(pool, frees, self.overheads.connect_ns)
         if needs_no_transaction(self.plan, step):
@@ -356,15 +360,18 @@ class Program(Writer):
         if self.overheads.pool_hold_ns:
             self.emit(code.RESET)
             self.emit(code.HOLD, cause, frees)
+            if frees:
+                self.emit(code.CHECKPOINT, 0)
         self.emit(code.WITH_CLOSES, pool)
         if self.overheads.close_ns:
             self.emit(code.HOLD, cause, frees)
         self.mark(closed)
-        self.emit(code.WITH_ENDS, pool)
+        in_task = step.frees_loop and self.plan.pools[pool].gives_back_in_task
+        self.emit(code.WITH_ENDS, pool, int(in_task))
         self.emit(code.JUMP, on)
         self.mark(refused)
         self._fork(pool, frees, self.overheads.connect_refused_ns)
-        self.emit(code.REFUSED, pool)
+        self.emit(code.JUMP, closed)
         self.mark(on)
 
     def _fork(self, pool: int, frees: int, ns: int) -> None:

@@ -141,6 +141,16 @@ def released(m: Memory, task: int, visit: int) -> None:
 
 
 @kernel
+def overtaken(m: Memory, task: int, visit: int) -> None:
+    """What the visit had is another's: its wait ended then, in vain, and another begins."""
+    began, told = m[visit + QUEUED], m[visit + GRANTED]
+    visited(m, m[visit + STATION], task, NONE, began, NONE, told, 0)
+    m[visit + QUEUED] = m[NOW]
+    m[visit + GRANTED] = NONE
+    m[visit + VISIT_SLOT] = NONE
+
+
+@kernel
 def write_row(m: Memory, task: int, finish: int, outcome: int) -> None:
     """A request has its row, with the ledger behind it."""
     row = m[ROWS] + m[ROWS_N] * (ROW + m[CAUSES])

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from simulator.engines.compiled.clock import PHASE_END, resume_at
 from simulator.engines.compiled.code import GO, STARVES, WAITS
-from simulator.engines.compiled.connection_pool import CONNECTION_SLOT
 from simulator.engines.compiled.cores import (
     SHARE,
     begin_job,
@@ -181,7 +180,7 @@ def write(m: Memory, task: int) -> int:
 def wait_for(m: Memory, task: int, cause: int, frees: int, soon: int, visits: int) -> int:
     """Wait, if PENDING, without what running code holds: the loop's turn, the GIL.
 
-    ``visits``: 1 if what is waited for is a slot, in VALUE, 2 if it is a connection.
+    ``visits``: whether what is waited for is a slot, in VALUE.
     """
     phase = m[task + PHASE]
     process = m[task + PROC]
@@ -221,10 +220,8 @@ def _has_waited(m: Memory, task: int, visits: int) -> None:
     visit = m[task + OPEN_VISIT]
     if m[task + ERROR] != NO_ERROR:
         released(m, task, visit)
-    elif visits == 1:
-        granted(m, task, visit, m[task + VALUE])
     else:
-        granted(m, task, visit, m[m[task + VALUE] + CONNECTION_SLOT])
+        granted(m, task, visit, m[task + VALUE])
 
 
 @kernel

@@ -69,7 +69,7 @@ from simulator.engines.contract import NETWORK
     ALL_NEXT,
     ALL_PREVIOUS,
     WAIT_SERIAL,
-    TAKES_LATER,  # who waits for a connection goes on when its loop comes to it
+    TAKES_LATER,  # a connection: one of those below
     GIL_SERIAL,
     IS_REQUEST,
     HANDLER,  # where it goes on if it fails outside of all frames
@@ -130,7 +130,10 @@ USER_SIZE = ROUTE
 ) = range(8)
 
 # Errors that a wait can end with.
-NO_ERROR, POOL_TIMED_OUT, TOO_MANY_CONNECTIONS, LOCK_REFUSED = range(4)
+NO_ERROR, POOL_TIMED_OUT, LOCK_REFUSED = range(3)
+HANDED_OVER, TAKES_ON_LOOP, TAKES_IN_THREAD, TOLD, TOLD_LATE, LOST, LOST_LATE = range(7)
+"""Who waits for a connection gets it, or is told of it and takes it when its code goes on: it
+may be another's by then, and the timeout have passed. The first three are those of ``Runs``."""
 
 FIRST_OF_ATTEMPT = 1 << 20
 SOON_OF_TASK = 4

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from simulator.engines.compiled.code import FAILS, GO, JUMPED, STARVES
+from simulator.engines.compiled.clock import RESUME, soon
+from simulator.engines.compiled.code import FAILS, GO, JUMPED, STARVES, WAITS
 from simulator.engines.compiled.connection_pool import (
+    BACKEND,
     DATABASE_ERROR,
     DATABASE_FAULTS,
     DATABASE_REFUSED,
     DEADLOCK_TIMEOUT,
-    FRESH,
     POOL_DATABASE,
     POOL_OUTCOME,
     acquire_connection,
     closed,
     closes_on_return,
+    connect,
     opened,
     release_connection,
-    took_connection,
+    take_connection,
 )
 from simulator.engines.compiled.draws import REDONE, draw, drawn
 from simulator.engines.compiled.faults import struck
@@ -61,7 +63,7 @@ from simulator.engines.compiled.process import (
     POOLS_STATION,
 )
 from simulator.engines.compiled.recorder import released
-from simulator.engines.compiled.steps import wait_for
+from simulator.engines.compiled.steps import has_turn, next_turn, wait_for
 from simulator.engines.compiled.task import (
     ERROR,
     NO_ERROR,
@@ -72,10 +74,11 @@ from simulator.engines.compiled.task import (
     OUTCOME,
     PC,
     PENDING,
-    POOL_TIMED_OUT,
+    PHASE,
     PROC,
     REQUEST,
     TAKES_LATER,
+    TOLD,
     VALUE,
     VISIT_WAITED,
     WAITED,
@@ -135,35 +138,45 @@ def is_out(m: Memory, database: int) -> bool:
 
 
 @kernel
-def with_(m: Memory, task: int, index: int, handler: int, later: int) -> int:
+def with_(m: Memory, task: int, index: int, handler: int, runs: int) -> int:
     """``WITH``: ask for a connection; ``WAIT`` has to follow."""
     visit = queue(m, task, m[m[task + PROC] + POOLS_STATION] + index)
     m[task + OPEN_VISIT] = visit
     push_frame(m, task, handler, visit)
-    m[task + TAKES_LATER] = later
+    m[task + TAKES_LATER] = runs
     acquire_connection(m, pool_of(m, task, index), task)
     return GO
 
 
 @kernel
+def take(m: Memory, task: int, index: int, again: int, runs: int) -> int:
+    """``TAKE``: who was told of a connection takes it, or waits again."""
+    if m[task + TAKES_LATER] < TOLD or take_connection(m, pool_of(m, task, index), task, runs):
+        return GO
+    m[task + PC] = again
+    return JUMPED
+
+
+@kernel
 def connected(m: Memory, task: int, index: int, refused: int, closes: int) -> int:
-    """``CONNECTED``: there is a connection, or an error."""
+    """``CONNECTED``: there is a connection or a slot for one, or none in time."""
     pool = pool_of(m, task, index)
     frame = m[task + OPEN_FRAME]
-    if m[task + ERROR] == POOL_TIMED_OUT:
+    if m[task + ERROR] != NO_ERROR:
         m[frame + FAILED] = m[pool + POOL_OUTCOME]
         return pop_frame(m, task)
-    if m[task + ERROR] != NO_ERROR:
-        m[task + NS] = m[m[SERVER] + CONNECT_REFUSED]
-        m[task + PC] = refused
-        return JUMPED
     connection = m[task + VALUE]
-    took_connection(m, pool, connection)
     m[frame + FRAME_CONNECTION] = connection
     m[task + NS] = 0
-    if m[connection + FRESH] != 0:
-        opened(m, pool, connection, task)
+    if m[connection + BACKEND] < 0:
         database = m[pool + POOL_DATABASE]
+        if not connect(m, pool, connection):
+            m[frame + FAILED] = m[database + DATABASE_REFUSED]
+            m[frame + FRAME_CLOSES] = 1
+            m[task + NS] = m[m[SERVER] + CONNECT_REFUSED]
+            m[task + PC] = refused
+            return JUMPED
+        opened(m, pool, connection, task)
         if is_out(m, database):
             m[frame + FAILED] = m[database + DATABASE_ERROR]
             m[frame + FRAME_CLOSES] = 1
@@ -171,14 +184,6 @@ def connected(m: Memory, task: int, index: int, refused: int, closes: int) -> in
             return JUMPED
         m[task + NS] = m[m[SERVER] + CONNECT]
     return GO
-
-
-@kernel
-def refused(m: Memory, task: int, index: int) -> int:
-    """``REFUSED``: the database has refused a connection."""
-    frame = m[task + OPEN_FRAME]
-    m[frame + FAILED] = m[m[pool_of(m, task, index) + POOL_DATABASE] + DATABASE_REFUSED]
-    return pop_frame(m, task)
 
 
 @kernel
@@ -199,8 +204,15 @@ def with_closes(m: Memory, task: int, index: int) -> int:
 
 
 @kernel
-def with_ends(m: Memory, task: int, index: int) -> int:
-    """``WITH_ENDS``: give the connection back."""
+def with_ends(m: Memory, task: int, index: int, in_task: int) -> int:
+    """``WITH_ENDS``: give the connection back; go on behind whom that has woken, if ``in_task``."""
+    if m[task + PHASE] == 1:  # by now that one is in the queue of the loop
+        next_turn(m, task)
+        m[task + PHASE] = 2
+        return WAITS
+    if m[task + PHASE] == 2:
+        has_turn(m, task)
+        return pop_frame(m, task)
     pool = pool_of(m, task, index)
     frame = m[task + OPEN_FRAME]
     connection = m[frame + FRAME_CONNECTION]
@@ -208,7 +220,11 @@ def with_ends(m: Memory, task: int, index: int) -> int:
     if closes:
         closed(m, pool, connection, m[NOW])
     released(m, task, m[frame + FRAME_VISIT])
-    release_connection(m, pool, connection, closes)
+    told = release_connection(m, pool, connection, closes)
+    if told and in_task != 0:
+        soon(m, RESUME, task)
+        m[task + PHASE] = 1
+        return WAITS
     return pop_frame(m, task)
 
 
