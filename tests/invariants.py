@@ -29,6 +29,7 @@ from simulator.plan import (
 )
 from simulator.trace import NOT_FINISHED, NOT_GRANTED, Trace
 from simulator.workload import Workload
+from tests.overtaken import kept_for_the_woken, surplus_is_closed, wakes
 
 WAYS_MAX = 64
 """Ways through a route's gathers that are tried one by one."""
@@ -147,14 +148,14 @@ def cores_are_shared_equally(trace: Trace) -> None:
 
 
 def no_slot_idle_while_someone_waits(plan: Plan, trace: Trace) -> None:
-    """While a visit waits, all slots of its station are held."""
+    """While a visit waits, all slots of its station are held, or kept for one who was woken."""
+    woken_ones = wakes(plan)
     for station, size, rows in _queues(trace):
         spec = trace.stations[station]
         if spec.kind == "event loop" and plan.server.gil:
             continue  # the loop itself may wait for the GIL
-        if spec.kind in ("rate limit", "accelerator") or spec.cause in _taken_by_others(plan):
-            # A limit has no slots; a place stays empty while a batch waits or runs, or until
-            continue  # a woken one takes it; nobody is told of one that closed
+        if spec.kind in ("rate limit", "accelerator") or spec.cause in surplus_is_closed(plan):
+            continue  # no slots; a place stays empty for a batch; nobody hears of what was closed
         waits = [
             (queued, granted if granted != NOT_GRANTED else released)
             for queued, granted, released, *_ in rows
@@ -167,6 +168,9 @@ def no_slot_idle_while_someone_waits(plan: Plan, trace: Trace) -> None:
             if granted != NOT_GRANTED:
                 changes[granted] += 1
                 changes[released] -= 1
+        for woken, looks in kept_for_the_woken(trace, station) if spec.cause in woken_ones else ():
+            changes[woken] += 1
+            changes[looks] -= 1
         instants = np.asarray(sorted(changes), dtype=np.int64)
         busy = np.cumsum([changes[at] for at in instants.tolist()])
         for begin, end in waits:
@@ -180,29 +184,25 @@ def no_slot_idle_while_someone_waits(plan: Plan, trace: Trace) -> None:
 
 def first_come_first_served(plan: Plan, trace: Trace) -> None:
     """Who queued earlier is granted no later (the loop has turns, the GIL chance)."""
-    urgent = len({route.priority for route in plan.routes}) > 1
+    urgent, woken_ones = len({route.priority for route in plan.routes}) > 1, wakes(plan)
     for station, _, rows in _queues(trace):
         if trace.stations[station].kind in ("event loop", "gil", "database"):
             continue
         if station in _unordered_locks(plan):
             continue
-        if trace.stations[station].cause in _taken_by_others(plan):
-            continue  # who comes then connects, or takes what a woken one has not taken yet
+        if trace.stations[station].cause in surplus_is_closed(plan):
+            continue  # who comes then connects
         if urgent and trace.stations[station].kind in ("service", "accelerator"):
             continue  # routes differ in priority
         granted = sorted((queued, at) for queued, at, *_ in rows if at != NOT_GRANTED)
+        if trace.stations[station].cause in woken_ones:
+            granted = [(queued, at) for queued, at in granted if at > queued]  # who had to wait
         latest_before, latest, queued_last = -1, -1, -1
         for queued, at in granted:
             if queued > queued_last:
                 latest_before, queued_last = latest, queued
             assert at >= latest_before, f"{trace.stations[station]}: overtaken at {at}"
             latest = max(latest, at)
-
-
-def _taken_by_others(plan: Plan) -> set[int]:
-    """Causes of the waits for pools that keep some of their connections, or don't hand over."""
-    taken = (i for i, p in enumerate(plan.pools) if (p.size and p.overflow) or not p.hands_over)
-    return set(map(contract.wait_for_pool, taken))
 
 
 def waits_are_booked_to_their_station(plan: Plan, trace: Trace) -> None:
