@@ -31,8 +31,8 @@ def kept_for_the_woken(trace: Trace, station: int) -> list[tuple[int, int]]:
         rows[int(visits.request[i])].append((queued, granted, int(visits.released_ns[i])))
     spans = []
     for mine in rows.values():
-        for _, granted, woken in mine:
-            again = [queued for queued, _, _ in mine if queued >= woken]
-            if granted == NOT_GRANTED and again:
-                spans.append((woken, min(again)))
+        for visit, (_, granted, woken) in enumerate(mine):
+            later = [at for other, (at, _, _) in enumerate(mine) if other != visit and at >= woken]
+            if granted == NOT_GRANTED and later:
+                spans.append((woken, min(later)))
     return spans
