@@ -205,6 +205,12 @@ def test_three_probes_in_a_row_fail() -> None:
             ["pools.db.size=10", "pools.db.min=10", "pools.db.overflow=0"],
             Figure("", "max", 0.00095),
         ),
+        (
+            "connect-per-request-burst",
+            ["databases.postgres={preset: postgresql, cores: 2, queries: wait}"],
+            # 300 forks of 5.4 ms on two cores, 250 ms for the query, 3.3 ms to close.
+            Figure("", "last", 1.0633),
+        ),
         ("1000req-sqlalchemy-async", ["routes.get_user.steps[0].time=5s"], Figure("", "ok", 105)),
         ("uneven-workers", ["server.accept=round_robin"], Figure("", "last", 5.5)),
         ("token-streaming", ["load.requests=100"], Figure("", "last", 0.4)),

@@ -105,8 +105,8 @@ def _summary(records: list[Record]) -> Iterator[str]:
     if several:
         hits, of = (sum(column) for column in zip(*several, strict=True))
         yield f"- several workers: the makespan of {hits} of {of} runs is inside the predicted 95 %"
-    dates = sorted({r["date"] for r in records})
+    dates, machines = (sorted({r[key] for r in records}) for key in ("date", "machine"))
     newest = max(records, key=lambda r: r["date"])
     shown = ("python", "fastapi", "uvicorn", "uvloop", "gunicorn", "asyncpg", "sqlalchemy")
     told = ", ".join(f"{k} {newest['versions'][k]}" for k in shown if k in newest["versions"])
-    yield f"- {' to '.join(dict.fromkeys((dates[0], dates[-1])))}, {newest['machine']}, {told}"
+    yield f"- {' to '.join(dict.fromkeys((dates[0], dates[-1])))}, {' or '.join(machines)}, {told}"
