@@ -18,7 +18,7 @@ import numpy as np
 
 from simulator.analysis.routes import every_step
 from simulator.analysis.summary import Summary, summarize
-from simulator.calibration.figures import Bound, Figure, bound, figures, interval, values
+from simulator.calibration.figures import Bound, Figure, bound, figures, values
 from simulator.calibration.measuring import Measured, NotMeasured, Options, Say, measure
 from simulator.calibration.predicting import predict
 from simulator.calibration.scaling import scaled
@@ -46,7 +46,6 @@ class Checked:
     bound: Bound
     figures: tuple[Figure, ...]
     predicted: Summary
-    predicted_ok: tuple[int, ...]  # requests of each replication that were ok, ascending
     measured: Measured
     notes: tuple[str, ...]
 
@@ -57,14 +56,8 @@ class Checked:
 
     @property
     def answers_agree(self) -> bool:
-        """Whether about as many requests were ok as predicted.
-
-        Where a worker's share of the connections decides, as many as in a replication.
-        """
+        """Whether about as many requests were ok as predicted."""
         tolerance = max(2.0, 0.1 * self.predicted.total.requests)
-        low, high = interval(self.predicted_ok)
-        if self.bound is Bound.SPLIT and low <= self.ok <= high:
-            return True
         return abs(self.ok - self.predicted.total.ok) <= tolerance
 
     @property
@@ -144,7 +137,6 @@ def compared(scenario: Scenario, measured: Measured, options: Options) -> Checke
         bound=kind,
         figures=figures(kind, ours, theirs, options.tolerance),
         predicted=sorted(predicted, key=lambda summary: summary.run_ns)[len(predicted) // 2],
-        predicted_ok=tuple(sorted(summary.total.ok for summary in predicted)),
         measured=measured,
         notes=(f"overheads: {options.overheads}, not of this machine",) if strange else (),
     )

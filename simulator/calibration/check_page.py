@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import Any
 
 from simulator.calibration.check import Checked
-from simulator.calibration.figures import ABSOLUTE_S, Figure, interval
+from simulator.calibration.figures import ABSOLUTE_S, Figure
 from simulator.calibration.splits import sentence
 from simulator.report import format
 from simulator.report.format import NONE, duration, percent, rate
@@ -25,13 +25,10 @@ def render(checked: Checked, *, command: str, version: str) -> str:
     head += f"{checked.predicted.total.requests} requests: prediction {verdict}"
     first, delayed = measured.runs[0], max(run.delayed for run in measured.runs)
     differs = "" if checked.answers_agree else "   DIFFERS"
-    fewest, most = interval(checked.predicted_ok)
-    between = f" (95 %: {fewest} … {most})" if fewest < most else ""
     late = duration(max(run.late_ns for run in measured.runs))
     lines = [
         head, "", *_table(checked.figures), "",
-        f"  ok            {checked.ok:g} measured, {checked.predicted.total.ok} predicted"
-        f"{between}{differs}",
+        f"  ok            {checked.ok:g} measured, {checked.predicted.total.ok} predicted{differs}",
         *(f"  failed        {name}: {n}" for name, n in first.failures.items()),
         f"  generator     {percent(first.generator_share)} of a core, "
         f"{duration(first.generator_ns)} a request, at most {late} late",
@@ -68,7 +65,6 @@ def as_dict(checked: Checked) -> dict[str, Any]:
         "ok": {
             "measured": [run.ok for run in checked.measured.runs],
             "predicted": checked.predicted.total.ok,
-            "predicted_interval": list(interval(checked.predicted_ok)),
         },
         "failures": [run.failures for run in checked.measured.runs],
         "figures": {

@@ -6,10 +6,8 @@ from collections.abc import Sequence
 from enum import Enum
 from statistics import median
 
-import numpy as np
-
 from simulator.analysis.summary import Summary
-from simulator.engines.contract import CPU, FRAMEWORK, GIL, wait_for_core_of
+from simulator.engines.contract import CPU, FRAMEWORK, GIL
 from simulator.plan import Plan, ServerKind
 from simulator.record import dataclass
 from simulator.trace import Trace
@@ -18,7 +16,7 @@ ABSOLUTE_S = 0.002
 """Always allowed: what timers, a scheduler and a loopback do to any request."""
 SHARE = 0.5
 """A run is bound by CPU where computing takes that much of its processes' time, or of the
-latency of its requests; by backends where they do, or wait for a core."""
+latency of its requests."""
 GIL_SHARE = 0.02
 """… and by the GIL where waiting for it is that much of the latency."""
 INTERVAL = 0.95
@@ -29,18 +27,11 @@ class Bound(Enum):
 
     WAITS = "sleep, lock or database"
     CPU = "CPU"
-    BACKENDS = "CPU of backends"
     GIL = "GIL"
     SPLIT = "several workers"
 
 
-TOLERANCE = {
-    Bound.WAITS: 0.10,
-    Bound.CPU: 0.25,
-    Bound.BACKENDS: 0.25,
-    Bound.GIL: 0.35,
-    Bound.SPLIT: 0.10,
-}
+TOLERANCE = {Bound.WAITS: 0.10, Bound.CPU: 0.25, Bound.GIL: 0.35, Bound.SPLIT: 0.10}
 """Relative, of the median of all runs; of several workers the interval counts, too."""
 
 FIGURES = ("makespan", "throughput", "mean", "p50", "p95", "p99")
@@ -63,17 +54,7 @@ def bound(plan: Plan, trace: Trace, summary: Summary) -> Bound:
         return Bound.GIL
     computed = int(spent[CPU] + spent[FRAMEWORK])
     busy = computed / max(1, summary.run_ns * processes)
-    if max(busy, computed / total) >= SHARE:
-        return Bound.CPU
-    return Bound.BACKENDS if _at_backends(plan, trace) / total >= SHARE else Bound.WAITS
-
-
-def _at_backends(plan: Plan, trace: Trace) -> int:
-    """What requests spend with backends that compute, or wait for a core to do so, in ns."""
-    causes = {wait_for_core_of(plan, i) for i in range(len(plan.databases))}
-    cores = [i for i, s in enumerate(trace.stations) if s.kind == "cores" and s.cause in causes]
-    mine = np.isin(trace.visits.station, cores)
-    return int((trace.visits.released_ns[mine] - trace.visits.queued_ns[mine]).sum())
+    return Bound.CPU if max(busy, computed / total) >= SHARE else Bound.WAITS
 
 
 def values(summary: Summary) -> Values:
@@ -90,12 +71,6 @@ def values(summary: Summary) -> Values:
     rate = summary.total.throughput
     out["throughput"] = None if rate is None else float(rate)
     return out
-
-
-def interval(ascending: Sequence[float]) -> tuple[float, float]:
-    """Where 95 % of the replications lie; with under 40 of them, all."""
-    beyond = int(len(ascending) * (1 - INTERVAL) / 2)
-    return ascending[beyond], ascending[-1 - beyond]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +95,9 @@ class Figure:
 
     @property
     def interval(self) -> tuple[float, float]:
-        return interval(self.predicted)
+        """Where 95 % of the replications lie; with under 40 of them, all."""
+        beyond = int(len(self.predicted) * (1 - INTERVAL) / 2)
+        return self.predicted[beyond], self.predicted[-1 - beyond]
 
     @property
     def error(self) -> float:
