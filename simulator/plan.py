@@ -292,12 +292,13 @@ class Overheads:
 
     loop_before_ns: int  # loop CPU of a request before its handler starts
     loop_after_ns: int  # loop CPU of a request after its handler ended
+    loop_wake_ns: int  # of a loop that paused for 4 ms or more, before its first callback
     refusal_ns: int  # loop CPU of a request that `limit_concurrency` turns away, in place of both
     thread_hop_ns: int  # loop CPU for handing work to a thread
     thread_start_ns: int  # how long the loop waits for each thread that its pool has to start
     first_request_ns: int  # CPU of the first request of each process beyond the others'
     worker_ns: int  # CPU of a sync worker or a server thread per request
-    query_cpu_ns: int  # CPU of the driver for a query, half before it is sent, half after
+    query_cpu_ns: int  # CPU of the driver for a query; `engines.costs` says when
     pool_hold_ns: int  # hold of a connection beyond its use, in every try of a transaction
     lock_hold_ns: int  # hold of row locks beyond their use, before the commit
     connect_ns: int  # opening a connection; CPU of the database's cores
@@ -349,6 +350,7 @@ class Pool:
     lifo: bool  # which idle connection is taken first
     hands_over: bool  # one that comes back goes to the longest waiter; else to who takes it first
     gives_back_in_task: bool  # who gives one back in a coroutine goes on after whom it has woken
+    begins: bool  # BEGIN is a round trip of its own, before the first query
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ from simulator.plan import (
 )
 from simulator.trace import NOT_FINISHED, NOT_GRANTED, Trace
 from simulator.workload import Workload
-from tests.overtaken import kept_for_the_woken, surplus_is_closed, wakes
+from tests.overtaken import kept_for_the_woken, surplus_is_closed, wakes, while_it_wakes
 
 WAYS_MAX = 64
 """Ways through a route's gathers that are tried one by one."""
@@ -148,8 +148,7 @@ def cores_are_shared_equally(trace: Trace) -> None:
 
 
 def no_slot_idle_while_someone_waits(plan: Plan, trace: Trace) -> None:
-    """While a visit waits, all slots of its station are held, or kept for one who was woken."""
-    woken_ones = wakes(plan)
+    """While a visit waits, all slots are held, kept for one who was woken, or a loop wakes."""
     for station, size, rows in _queues(trace):
         spec = trace.stations[station]
         if spec.kind == "event loop" and plan.server.gil:
@@ -168,9 +167,10 @@ def no_slot_idle_while_someone_waits(plan: Plan, trace: Trace) -> None:
             if granted != NOT_GRANTED:
                 changes[granted] += 1
                 changes[released] -= 1
-        for woken, looks in kept_for_the_woken(trace, station) if spec.cause in woken_ones else ():
-            changes[woken] += 1
-            changes[looks] -= 1
+        kept = kept_for_the_woken(trace, station) if spec.cause in wakes(plan) else ()
+        for begins, ends in while_it_wakes(plan, rows) if spec.kind == "event loop" else kept:
+            changes[begins] += 1
+            changes[ends] -= 1
         instants = np.asarray(sorted(changes), dtype=np.int64)
         busy = np.cumsum([changes[at] for at in instants.tolist()])
         for begin, end in waits:

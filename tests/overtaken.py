@@ -1,11 +1,13 @@
-"""Pools that are not first come, first served, and who was woken too late, as a trace shows it."""
+"""Who is woken and runs later, as a trace shows it: waiters of pools, loops that are cold."""
 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator, Sequence
 
 from simulator.engines import contract
-from simulator.plan import Plan
+from simulator.engines.costs import COLD_AFTER_NS, COLD_LEAST, COLD_OPTIONS
+from simulator.plan import NEVER, Plan
 from simulator.trace import NOT_GRANTED, Trace
 
 
@@ -36,3 +38,23 @@ def kept_for_the_woken(trace: Trace, station: int) -> list[tuple[int, int]]:
             if granted == NOT_GRANTED and later:
                 spans.append((woken, min(later)))
     return spans
+
+
+def while_it_wakes(plan: Plan, rows: Sequence[Sequence[int]]) -> Iterator[tuple[int, int]]:
+    """From when to when an idle loop that somebody waits for may be waking at most.
+
+    From the first who comes after a pause, for the longest that this pause can cost: what runs
+    on a loop for no time leaves no visit, so the pause may have been shorter than it looks.
+    """
+    cold_ns = plan.server.overheads.loop_wake_ns
+    free = -COLD_AFTER_NS
+    came = sorted(queued for queued, *_ in rows)
+    stays = sorted((granted, released) for _, granted, released, *_ in rows)
+    stays = [stay for stay in stays if stay[0] != NOT_GRANTED]
+    for granted, released in [*stays, (NEVER, NEVER)]:  # one that nobody had when the run ended
+        first = next((at for at in came if free <= at <= granted), granted)
+        pause = min(first - free, COLD_AFTER_NS)
+        longest = cold_ns * pause // COLD_AFTER_NS * (COLD_LEAST + COLD_OPTIONS - 1) // 1000
+        if first < granted:
+            yield first, min(granted, first + longest)
+        free = max(free, released)

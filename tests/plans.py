@@ -134,13 +134,14 @@ def pool(size: int, **kwargs: Any) -> Pool:
         "lifo": True,
         "hands_over": False,
         "gives_back_in_task": True,
+        "begins": False,
     }
     return Pool(**(values | kwargs))
 
 
 def sqlalchemy(**kwargs: Any) -> Pool:
     values = {"overflow": 10, "min": 0, "acquire_timeout_ns": 30 * SECOND, "lifo": False}
-    values |= {"gives_back_in_task": False}
+    values |= {"gives_back_in_task": False, "begins": True}
     return pool(5, **(values | kwargs))
 
 

@@ -37,13 +37,13 @@ SMALL = (
     "simulator.thresholds",
     "simulator.version",
 )
-CONTRACT = "simulator.engines.contract"
-SEAM = (*BESIDE, *SMALL, CONTRACT)
+CONTRACT = ("simulator.engines.contract", "simulator.engines.costs")
+SEAM = (*BESIDE, *SMALL, *CONTRACT)
 
 ARROWS: dict[str, tuple[str, ...]] = {
     "models": ("models",),
     **dict.fromkeys((*BESIDE, *SMALL), (*BESIDE, *SMALL)),
-    CONTRACT: (*BESIDE, *SMALL),
+    **dict.fromkeys(CONTRACT, (*BESIDE, *SMALL)),
     "simulator.engines": ("models", "simulator.engines", *BESIDE, *SMALL),
     "simulator.engines.compiled": ("simulator.engines.compiled", *SEAM),
     "simulator.engine": ("simulator.engines.reference", "simulator.engines.compiled", *SEAM),

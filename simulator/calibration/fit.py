@@ -197,9 +197,12 @@ def _fit_loop(machine: Machinery, seen: _Seen) -> Fit:
     after = np.minimum(after, loop)
     threads = np.asarray([_makespan(a) / len(a) for a in seen["burst", THREAD]])
     nothing, threaded = _singles(seen["single", NOTHING]), _singles(seen["single", THREAD])
+    steady = _singles(seen["steady", NOTHING])
+    late = np.asarray([float(np.median(a.ok)) for a in seen["single", NOTHING]]) - nothing
     values = [
         _value("loop_before", loop - after),
         _value("loop_after", after),
+        _value("loop_wake", nothing - steady),
         _value("thread_hop", threads - loop),
         _value("timer", _singles(seen["single", AWAIT]) - nothing - SLEEP_S),
         _value("sleep", _singles(seen["single", BLOCK]) - threaded - SLEEP_S),
@@ -216,7 +219,7 @@ def _fit_loop(machine: Machinery, seen: _Seen) -> Fit:
     if ("single", CONNECT) in seen:
         fresh = _singles(seen["single", CONNECT]) - _singles(seen["single", POOLED])
         on_loop = machine.document["routes"]["pooled"]["handler"] == "async def"
-        pooled = np.asarray([1 / _throughput(a, 2 * KEPT) for a in seen["full", POOLED]])
+        pooled = np.asarray([_computed(a) for a in seen["full", POOLED]])
         values.append(_value("query_cpu", pooled - (loop if on_loop else threads)))
         # A client sees their sum only; opening has 5.4 of 8.7 parts where both were measured.
         values += [_value("connect", fresh * 5.4 / 8.7), _value("close", fresh * 3.3 / 8.7)]
@@ -228,7 +231,7 @@ def _fit_loop(machine: Machinery, seen: _Seen) -> Fit:
     if ("refused", NOTHING) in seen:
         values.append(_value("refusal", [_last(a) / len(a) for a in seen["refused", NOTHING]]))
     values += _fit_calls(seen, loop)
-    return Fit(tuple(values), _value("round_trip", nothing - loop), tuple(notes))
+    return Fit(tuple(values), _value("round_trip", late + steady - loop), tuple(notes))
 
 
 def _fit_calls(seen: _Seen, loop: FloatArray) -> Iterator[Value]:
@@ -252,7 +255,7 @@ def _fit_calls(seen: _Seen, loop: FloatArray) -> Iterator[Value]:
 
 def _singles(repeats: Iterable[Answers]) -> FloatArray:
     """The median latency of each repeat."""
-    return np.asarray([float(np.median(answers.ok)) for answers in repeats])
+    return np.asarray([float(np.median(answers.ok_handed)) for answers in repeats])
 
 
 def _makespan(answers: Answers) -> float:
@@ -277,6 +280,16 @@ def _turn(answers: Answers) -> float:
     """Seconds from answer to answer of requests that all want the same row."""
     ends = answers.completions
     return float(ends[-1] - ends[0]) / (len(ends) - 1)
+
+
+def _computed(answers: Answers) -> float:
+    """What a request of a loop without a pause costs it: its CPU, or what the client sees of it.
+
+    The two differ where a database and the client want the same processors.
+    """
+    if answers.server_cpu_s is not None:
+        return answers.server_cpu_s / len(answers)
+    return 1 / _throughput(answers, 2 * KEPT)
 
 
 def _throughput(answers: Answers, users: int) -> float:

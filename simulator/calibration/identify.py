@@ -63,8 +63,7 @@ def identify(
     reference : str
         A route that does nothing, such as a path that does not exist.
     local : bool
-        Whether the server runs on this machine: only then can processes beside it show
-        whether a route computes or blocks.
+        Whether it runs on this machine: processes beside it then show who computes.
     cores : int
         Of the machine, if it is this one.
     """
@@ -91,7 +90,8 @@ class _Identification:
         self.problems: list[str] = []
         self.nothing: list[float] = []  # median latencies of the reference, as time goes
         self.singles: dict[str, FloatArray] = {}
-        self.alone: dict[str, FloatArray] = {}  # latencies of all requests that did not wait
+        self.pause_s: dict[str, float] = {}  # between those requests
+        self.alone: dict[str, FloatArray] = {}  # latencies of all that did not wait
         self.finish: dict[str, FloatArray] = {}  # of the last burst, by index
 
     def found(self) -> Found:
@@ -123,10 +123,15 @@ class _Identification:
         answers = self._ask("reference", {self.reference: _paced_user(15, 0.004)})
         self.nothing.append(float(np.median(_latencies(answers))))
 
+    def _by_itself(self, label: str) -> float:
+        """What one that does nothing takes, in the same seconds and after pauses as long."""
+        asked = {self.reference: _paced_user(SINGLES, self.pause_s[label])}
+        return float(np.median(_latencies(self._ask("alone", asked))))
+
     def _alone(self, label: str, most: int) -> FloatArray:
         """Latencies of single requests, with pauses between them."""
         first = _latencies(self._ask("single", {label: _paced_user(4, 0.05)}))
-        pause = max(0.02, 0.5 * float(np.median(first)))
+        pause = self.pause_s[label] = max(0.02, 0.5 * float(np.median(first)))
         count = _fitting(PHASE_S, float(np.median(first)) + pause, 5, most)
         answers = self._ask("single", {label: _paced_user(count, pause)})
         found = _latencies(answers)
@@ -143,9 +148,7 @@ class _Identification:
             self.singles[label] = _latencies(first)
             return Route(label, FAILS, (0.0,))
         singles = self.singles[label] = self._alone(label, SINGLES)
-        # What a request costs by itself is taken from the same seconds: machines drift.
-        self._look_at_reference()
-        times = tuple(np.maximum(singles - self.nothing[-1], 0.0).tolist())
+        times = tuple(np.maximum(singles - self._by_itself(label), 0.0).tolist())
         single = float(np.median(singles))
         steady = self._ask("one user", {label: {"users": 1, "requests": _fitting(
             PHASE_S, single, 5, 60)}})  # fmt: skip

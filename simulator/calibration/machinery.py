@@ -28,6 +28,8 @@ POOLED, REFUSED = "GET /pooled", "GET /refused"
 HTTPX, HTTPX_QUEUE, AIOHTTP = "GET /httpx", "GET /httpx-queue", "GET /aiohttp"
 BURST = 100
 FEW = 20
+STEADY = 60
+"""Of one user without a pause: the loop that serves them does not get cold."""
 IN_LINE = 6
 """Of a sync worker's sleepers, who wait for one another."""
 ROUNDS = 5
@@ -45,9 +47,9 @@ TAKEN, REFUSED_HOLD_S = 4, 0.5
 """Connections of a database that refuses the others, held until all have come."""
 LIMITED, LIMITED_BY = 240, 200
 """Connections, more than uvicorn's limit on a server that has one; other probes have fewer."""
-POOLED_MAX = 5
-"""Connections of a pool that is filled: few, for what a hold is longer than its query by is read
-off the throughput, and is a larger part of it the shorter a round is."""
+POOLED_MAX = 1
+"""Connections of a pool that is filled: of several, some come back in one turn of the loop and
+stay together, and what they wait for one another is no hold."""
 QUEUE_CONNECTIONS, QUEUE_WAITING = 40, 100
 """Connections, more than httpx keeps idle, and calls beyond them that wait for one."""
 COMPUTE_S = 0.1
@@ -245,10 +247,12 @@ def _probes(
         for label in labels:
             slow = label in (AWAIT, BLOCK)
             # A request that opens a connection comes alone; one after another they are quicker.
-            rest = "20ms" if label in (CONNECT, POOLED) else "3ms"
+            rest = "20ms" if label in (CONNECT, POOLED) else "5ms"
             alone = {"users": 1, "think": rest, "requests": 5 if slow else 12}
             if label != ROW:
                 yield Probe("single", {label: alone})
+            if label == NOTHING:
+                yield Probe("steady", {label: {"users": 1, "requests": STEADY}})
         if kind is not ServerKind.ASGI:
             yield Probe("burst", {NOTHING: small})
             if kind is ServerKind.SYNC:

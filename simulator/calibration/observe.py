@@ -10,11 +10,13 @@ from __future__ import annotations
 import json
 import multiprocessing
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from simulator.calibration import machine_use
 from simulator.calibration.generator import Budget, CouldNotKeepUp, GeneratorError, Live, drive
 from simulator.calibration.probe import OK, Answers, Ask, Probe
 from simulator.record import dataclass
@@ -39,6 +41,7 @@ class LiveServer:
     reference: str
     budget: Budget
     allow_remote: bool = False
+    pids: Collection[int] = ()  # of the server, where they are known
     asked: int = 0
     requests: int = 0
     late: int = 0  # probes that the generator could not send on time, and sent again
@@ -60,6 +63,7 @@ class LiveServer:
             raise Stopped(f"the {self.budget.requests} requests of the budget are sent")
         for again in range(TRIES - 1, -1, -1):
             try:
+                before = machine_use.used(self.pids)
                 with burning(probe.burners):
                     live = drive(
                         plan, Workload(plan, replication=self.asked), self.url,
@@ -76,7 +80,11 @@ class LiveServer:
         self.requests += len(live.trace)
         if live.partial:
             raise Stopped(f"probe '{probe.purpose}': {live.partial}")
-        return answers_of(live, list(probe.loads), self.reference)
+        answers = answers_of(live, list(probe.loads), self.reference)
+        if not self.pids:
+            return answers
+        ran_ns = machine_use.used(self.pids).ran_ns - before.ran_ns
+        return replace(answers, server_cpu_s=ran_ns / 1e9)
 
 
 def answers_of(live: Live, labels: list[str], reference: str) -> Answers:
@@ -95,6 +103,7 @@ def answers_of(live: Live, labels: list[str], reference: str) -> Answers:
             for f in trace.finish_ns.tolist()
         ],
         [named(r, trace.outcomes[o]) for r, o in zip(routes, trace.outcome.tolist(), strict=True)],
+        [round(max(s, a) / 1e9, 7) for s, a in zip(live.sent_ns, trace.arrival_ns, strict=True)],
     )
 
 

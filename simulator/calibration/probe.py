@@ -58,6 +58,8 @@ class Answers:
     sent_s: list[float]
     finish_s: list[float]  # nan where none came
     outcome: list[str]
+    handed_s: list[float] | None = None  # to the kernel, where it is known: ``sent_s`` or later
+    server_cpu_s: float | None = None  # of its processes meanwhile, where they are known
 
     def __len__(self) -> int:
         return len(self.route)
@@ -70,15 +72,24 @@ class Answers:
             [self.sent_s[i] for i in rows],
             [self.finish_s[i] for i in rows],
             [self.outcome[i] for i in rows],
+            self.handed_s and [self.handed_s[i] for i in rows],
         )
 
     @property
     def ok(self) -> FloatArray:
         """Latencies of the requests that were answered well, in seconds, by index."""
+        return self._ok_since(self.sent_s)
+
+    @property
+    def ok_handed(self) -> FloatArray:
+        """The same from when the client had done its part: a client that paused is slow to send."""
+        return self._ok_since(self.handed_s or self.sent_s)
+
+    def _ok_since(self, since_s: list[float]) -> FloatArray:
         return np.asarray(
             [
                 f - s
-                for s, f, outcome in zip(self.sent_s, self.finish_s, self.outcome, strict=True)
+                for s, f, outcome in zip(since_s, self.finish_s, self.outcome, strict=True)
                 if outcome == OK
             ],
             dtype=np.float64,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
@@ -112,7 +112,9 @@ def _kept(asked: Asked) -> str:
 
 
 @contextmanager
-def _asking(asked: Asked, about: dict[str, Any], url: str | None) -> Iterator[Ask]:
+def _asking(
+    asked: Asked, about: dict[str, Any], url: str | None, pids: Collection[int] = ()
+) -> Iterator[Ask]:
     """Who answers: the server, whose answers are recorded; or the record, where only that is."""
     from simulator.calibration.observe import LiveServer, Record, replayed
 
@@ -122,7 +124,7 @@ def _asking(asked: Asked, about: dict[str, Any], url: str | None) -> Iterator[As
         yield replayed(path)[1]
         return
     assert url is not None
-    server = LiveServer(url, REFERENCE, asked.budget, asked.remote)
+    server = LiveServer(url, REFERENCE, asked.budget, asked.remote, pids)
     if path is None:
         yield server
         return
@@ -170,7 +172,8 @@ def _machine(asked: Asked, scenario: Scenario, as_json: bool) -> int:
         with serve(machine.scenario, database=asked.database, progress=progress.words) as service:
             progress.words("probing")
             versions = dict(service.versions)
-            with _asking(asked, about | {"versions": versions}, service.url) as ask:
+            pids = {pid for who in ("server", "workers") for pid in service.processes.get(who, ())}
+            with _asking(asked, about | {"versions": versions}, service.url, pids) as ask:
                 found = fit(machine, _counted(ask, len(machine.probes)))
     elif asked.does("fit"):
         versions = _head(asked).get("versions", {})

@@ -40,6 +40,7 @@ from models.service import HttpClient, Service, ServiceFull
 from simulator import plan as plans
 from simulator.engines import contract
 from simulator.engines.contract import BACKOFF, FRAMEWORK, PHASE_END, PHASE_TIMER
+from simulator.engines.costs import client_costs
 from simulator.engines.failed import Failed
 from simulator.engines.faults import Faults
 from simulator.engines.task import Task, Visit
@@ -122,7 +123,7 @@ class Remote:
             self.rate_limit_station = self.station - 1
             owner = wiring.recorder.station_owner(self.rate_limit_station)
             self.rate_limit = _rate_limit(clock, spec.limits[0], owner)
-        self.cpu_ns, self.scan_ns, self.connect_ns = contract.client_costs(plan, index)
+        self.cpu_ns, self.scan_ns, self.connect_ns = client_costs(plan, index)
         self.clients: list[HttpClient] = []
         self.client_stations: list[int] = []
         if spec.connections < UNLIMITED:

@@ -253,20 +253,6 @@ def runs_when_woken(plan: Plan, step: With) -> int:
     return IN_THREAD if plan.server.gil else AT_ONCE
 
 
-def client_costs(plan: Plan, service: int) -> tuple[int, int, int]:
-    """CPU of a call's HTTP client: of the call, for each pair of a connection and a call that
-    waits, for opening a connection.
-
-    Without a limit of connections a call costs its caller nothing.
-    """
-    spec, overheads = plan.services[service], plan.server.overheads
-    if spec.connections >= UNLIMITED:
-        return 0, 0, 0
-    if spec.client == HttpLibrary.AIOHTTP:
-        return overheads.aiohttp_call_ns, 0, overheads.aiohttp_connect_ns
-    return overheads.client_call_ns, overheads.client_scan_ns, 0
-
-
 def timeout_restarts(service: Service) -> bool:
     """Whether a wait for a connection begins anew when one comes free (``models.service``)."""
     return service.client == HttpLibrary.HTTPX and service.connections <= CLIENT_KEEPS

@@ -210,15 +210,6 @@ class StepRunner:
             return self.next_turn(task, self.processes[task.process])
         return self.hold(task, ns, step.cause, step.frees_loop)
 
-    def query(self, task: Task, query: Steps) -> Steps:
-        """A query, with what the driver computes before it is sent and after its answer."""
-        ns = self.plan.server.overheads.query_cpu_ns
-        if ns // 2:
-            yield from self.compute(task, ns // 2, FRAMEWORK)
-        yield from query
-        if ns:
-            yield from self.compute(task, ns - ns // 2, FRAMEWORK)
-
     def _to_thread(self, task: Task, step: ToThread) -> Steps:
         return self.in_thread(task, step.steps)
 

@@ -22,7 +22,8 @@ from models.clock import Steps
 from models.connection_pool import Connection
 from simulator.engines import contract
 from simulator.engines.acquiring import acquire, go_on_behind_the_woken
-from simulator.engines.contract import PHASE_TIMER
+from simulator.engines.contract import FRAMEWORK, PHASE_TIMER
+from simulator.engines.costs import DriverCosts, driver_costs
 from simulator.engines.failed import Failed
 from simulator.engines.faults import Faults
 from simulator.engines.task import Task, Visit
@@ -108,13 +109,14 @@ class Transactions:
         self.clock = runner.clock
         self.processes = runner.processes
         self.faults = Faults(self.plan)
+        self.costs = [driver_costs(self.plan, i) for i in range(len(self.plan.pools))]
         self.log = CommitLog()
         self.rows: dict[tuple[int, int], RowLock] = {}
         self.choose = [self._chooser(lock) for lock in range(len(self.plan.locks))]
         self.wait = runner.steps[Wait]
         self.steps: dict[type, Callable[..., Steps]] = {With: self._with, Lock: self._lock}
         self.shared_databases = self._shared_databases()
-        self.queries = {contract.hold_query(i) for i in range(len(self.plan.pools))}
+        self.queries = {contract.hold_query(i): i for i in range(len(self.plan.pools))}
         if self.shared_databases or self.plan.server.overheads.query_cpu_ns:
             self.steps[Wait] = self._wait
         # Blocks that lock no row and lose none: they need no transaction.
@@ -138,6 +140,7 @@ class Transactions:
             failed = yield from self._opens(task, step, connection)
         closes = failed is not None
         if not closes:
+            yield from self._begin(task, step)
             if id(step) in self.plain:
                 try:
                     yield from self.runner.run(task, step.steps)
@@ -145,7 +148,7 @@ class Transactions:
                     failed = failure
             else:
                 failed = yield from self._run_until_done(task, step)
-            yield from self._reset(task, step)
+            yield from self._end(task, step)
             if step.frees_loop and self.plan.server.overheads.pool_hold_ns:
                 # The answer to the reset is read in one turn of the loop, the task goes on in
                 # the next: a request that is read together with it has its task there, too.
@@ -186,16 +189,32 @@ class Transactions:
         else:
             yield from self.runner.hold(task, ns, cause, step.frees_loop)
 
+    def _begin(self, task: Task, step: With) -> Steps:
+        costs, cause = self.costs[step.pool], contract.hold_connect(step.pool)
+        if costs.begin_ns:
+            yield from self.runner.compute(task, costs.begin_ns, FRAMEWORK)
+        yield from self.runner.hold(task, costs.begin_hold_ns, cause, step.frees_loop)
+
+    def _end(self, task: Task, step: With) -> Steps:
+        costs, cause = self.costs[step.pool], contract.hold_connect(step.pool)
+        yield from self.runner.hold(task, costs.end_hold_ns, cause, step.frees_loop)
+        if costs.end_ns:
+            yield from self.runner.compute(task, costs.end_ns, FRAMEWORK)
+
     def _run_until_done(self, task: Task, step: With) -> Steps:
         """Run the block, again while it loses a row and may; returns its failure if any."""
         database = self.plan.pools[step.pool].database
-        backoff = step.retries.backoff
+        backoff, costs = step.retries.backoff, self.costs[step.pool]
         before = task.transactions[-1].redone if task.transactions else 0
         failed: Failed | None = None
         for retry in range(len(backoff) + 1):
             if retry:
-                # Its overshoot and round trips, as those of the last try after this loop.
-                yield from self._reset(task, step)
+                # Its overshoot and round trips, as those of the last try around this loop.
+                ns, cause = (
+                    costs.begin_hold_ns + costs.end_hold_ns,
+                    contract.hold_connect(step.pool),
+                )
+                yield from self.runner.hold(task, ns, cause, step.frees_loop)
                 yield from self._back_off(task, backoff[retry - 1], step.frees_loop)
             model = Transaction(self.log, serializable=step.serializable)
             task.transactions.append(OpenTransaction(task, model, database, before + retry))
@@ -216,10 +235,6 @@ class Transactions:
             if failed.outcome != contract.SERIALIZATION_FAILURE:
                 break
         return failed
-
-    def _reset(self, task: Task, step: With) -> Steps:
-        ns, cause = self.plan.server.overheads.pool_hold_ns, contract.hold_connect(step.pool)
-        yield from self.runner.hold(task, ns, cause, step.frees_loop)
 
     def _back_off(self, task: Task, stream: int, frees_loop: bool) -> Steps:
         ns = self.runner.draw(task, stream)
@@ -303,12 +318,22 @@ class Transactions:
         return {contract.hold_query(i): p.database for i, p in pools if p.database in shared}
 
     def _wait(self, task: Task, step: Wait) -> Steps:
-        if step.cause not in self.queries:
+        pool = self.queries.get(step.cause)
+        if pool is None:
             return self.wait(task, step)
+        return self._query(task, step, self.costs[pool])
+
+    def _query(self, task: Task, step: Wait, costs: DriverCosts) -> Steps:
+        """A query, with what the driver computes before it is sent and after its answer."""
         database = self.shared_databases.get(step.cause)
+        if costs.before_ns:
+            yield from self.runner.compute(task, costs.before_ns, FRAMEWORK)
         if database is None:
-            return self.runner.query(task, self.wait(task, step))
-        return self.runner.query(task, self._shared_query(task, step, database))
+            yield from self.wait(task, step)
+        else:
+            yield from self._shared_query(task, step, database)
+        if costs.after_ns:
+            yield from self.runner.compute(task, costs.after_ns, FRAMEWORK)
 
     def _shared_query(self, task: Task, step: Wait, database: int) -> Steps:
         drawn = self.runner.draw(task, step.time)

@@ -20,6 +20,7 @@ from models import (
 from models.connection_pool import Connection
 from models.event_loop import Release
 from simulator.engines import contract
+from simulator.engines.costs import COLD_AFTER_NS, COLD_LEAST, COLD_OPTIONS
 from simulator.engines.recorder import Recorder
 from simulator.plan import NEVER, NO_DATABASE, UNLIMITED, Plan, Pool, ServerKind
 from simulator.record import dataclass
@@ -135,6 +136,7 @@ class Wiring:
                 owner=self.recorder.station_owner(process.loop_station),
                 lost=self._lost(index),
                 writes_release=server.gil_writes_release,
+                wake=self._wake(index),
             )
         return process
 
@@ -165,6 +167,18 @@ class Wiring:
             return drawn < lost_ppm[release]
 
         return lost
+
+    def _wake(self, process: int) -> Callable[[int], int] | None:
+        numbers, cold_ns = iter(range(2**62)), self.plan.server.overheads.loop_wake_ns
+
+        def wake(pause: int) -> int:
+            mean_ns = cold_ns * min(pause, COLD_AFTER_NS) // COLD_AFTER_NS
+            if not mean_ns:
+                return 0
+            drawn = self.workload.decide(f"loop wake[{process}]", next(numbers), COLD_OPTIONS)
+            return mean_ns * (COLD_LEAST + drawn) // 1000
+
+        return wake if cold_ns else None
 
     def _pool(self, pool: Pool) -> ConnectionPool:
         database = None if pool.database == NO_DATABASE else self.databases[pool.database]

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Any
 
 from simulator.distributions import ZipfKey
-from simulator.engines.contract import client_costs
+from simulator.engines.costs import client_costs, driver_costs
 from simulator.plan import Accelerator, Accept, LoadKind, Plan, ServerKind
 from simulator.record import dataclass
 from simulator.scenario.blocks import mean_ns, means
@@ -218,6 +218,8 @@ class _Demand:
 
     def _connection(self, step: Document, path: str, on_loop: bool, held: tuple[str, ...]) -> float:
         pool: Any = step.get("with", step.get("query"))
+        costs = driver_costs(self._plan, list(self._document["pools"]).index(pool))
+        computed = 0
         frozen = on_loop and self._document["pools"][pool]["driver"] == "blocking"
         if "with" in step:
             before = self._held["event loop"]
@@ -229,13 +231,16 @@ class _Demand:
         else:
             took = mean_ns(step, path, self._means)
             self._share_cores(self._document["pools"][pool].get("database"), took)
-            took += self._plan.server.overheads.query_cpu_ns
+            took += costs.before_ns + costs.after_ns
+            computed += costs.before_ns + costs.after_ns
+        if "with" in step or pool not in held:
+            took += costs.begin_ns + costs.end_ns
+            computed += costs.begin_ns + costs.end_ns
+            self._add(f"pool {pool}", took + self._plan.server.overheads.pool_hold_ns)
         if frozen:
             self._add("event loop", took)
-        elif on_loop and "with" not in step:
-            self._add("event loop", self._plan.server.overheads.query_cpu_ns)
-        if "with" in step or pool not in held:
-            self._add(f"pool {pool}", took + self._plan.server.overheads.pool_hold_ns)
+        elif on_loop:
+            self._add("event loop", computed)
         return took
 
     def _share_cores(self, database: str | None, took: float) -> None:

@@ -85,6 +85,7 @@ def _pool(name: str, entry: Document, databases: list[str]) -> p.Pool:
         lifo=presets.POOLS[entry["preset"]].lifo,
         hands_over=presets.POOLS[entry["preset"]].hands_over,
         gives_back_in_task=presets.POOLS[entry["preset"]].gives_back_in_task,
+        begins=presets.POOLS[entry["preset"]].begins,
     )
 
 

@@ -24,6 +24,7 @@ class PoolPreset:
     lifo: bool
     hands_over: bool  # to the longest waiter; else a waiter is woken and takes what is there then
     gives_back_in_task: bool  # asyncio.shield: who gives back goes on after whom it has woken
+    begins: bool  # the driver sends BEGIN by itself, and waits for its answer
     source: str
 
 
@@ -56,15 +57,15 @@ the recorded k = 1 rows fit 10 µs, later ones on the same kind of machine 15 to
 
 POOLS = {
     "asyncpg": PoolPreset(
-        10, 0, None, "none", True, False, True,
+        10, 0, None, "none", True, False, True, False,
         "asyncpg 0.32.0 create_pool: min_size 10, max_size 10, no acquire timeout, LIFO",
     ),
     "sqlalchemy": PoolPreset(
-        5, 10, 0, "30s", False, False, False,
+        5, 10, 0, "30s", False, False, False, True,
         "SQLAlchemy 2.1.9 QueuePool: pool_size 5, max_overflow 10, timeout 30, FIFO",
     ),
     "psycopg_pool": PoolPreset(
-        4, 0, None, "30s", False, True, False,
+        4, 0, None, "30s", False, True, False, True,
         "psycopg_pool 3.3: min_size 4, max_size None (= min_size), timeout 30, FIFO",
     ),
 }  # fmt: skip
@@ -91,6 +92,11 @@ OVERHEADS_SOURCE = (
 OVERHEADS = {
     "loop_before": ("280us", "Loop CPU of a request before its handler starts."),
     "loop_after": ("150us", "Loop CPU of a request after its handler ended."),
+    "loop_wake": (
+        "0s",
+        "What a loop that paused for 4 ms or more takes longer for its next callback (cold "
+        "caches); after a shorter pause in proportion.",
+    ),
     "refusal": (
         "240us",
         "Loop CPU of a request that limit_concurrency turns away, in place of both; default: both.",
@@ -99,8 +105,12 @@ OVERHEADS = {
     "thread_start": ("0s", "How long the loop waits for each thread that its pool has to start."),
     "first_request": ("0s", "CPU of a process's first request beyond the others': its imports."),
     "worker": ("1.2ms", "CPU of a sync worker or a server thread per request."),
-    "query_cpu": ("0s", "CPU of the driver for a query: half before it is sent, half after."),
-    "pool_hold": ("1.2ms", "Hold of a connection beyond its use, in every try: the reset."),
+    "query_cpu": (
+        "0s",
+        "CPU of the driver for a query: half before it is sent, half after; a quarter around each "
+        "of BEGIN, the query and the end where the driver begins a transaction.",
+    ),
+    "pool_hold": ("1.2ms", "Hold of a connection beyond its use, in every try: BEGIN, the reset."),
     "lock_hold": (
         "2.8ms",
         "Hold of row locks beyond their use: round trips of a transaction's statements, COMMIT.",
@@ -128,7 +138,8 @@ Of a server that has served before. One that has not (the same software on such 
 its first request through AnyIO (a `def` route, a streamed answer) imports AnyIO's backend,
 13 modules, 27 to 50 ms, one that needs none of it takes 3 to 6 ms more than the next; each
 `Thread.start()` waits until the thread runs, .3 to 1.2 ms among 40. `refusal` was not measured
-there: on another such machine it took .56 of what a request took. What `query_cpu`,
+there: on another such machine it took .56 of what a request took; `loop_wake` neither: .7 to .9 ms
+on another, part of `timer`, `sleep` and `pool_hold` here. What `query_cpu`,
 `connect_refused` and `aiohttp_connect` stand for is part of `pool_hold`, `connect` and
 `aiohttp_call` there. (300 forks at once took 1.17 s there on two cores, their refusals included;
 `sim calibrate` tells the two apart: 3.3 and 2 ms of a core on that other machine.)

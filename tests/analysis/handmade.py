@@ -39,7 +39,7 @@ def asgi(workers: int = 1, threads: int = 40, kind: ServerKind = ServerKind.ASGI
 def pool(size: int = 2, *, overflow: int = 0, timeout_ns: int = NEVER, **options: int) -> Pool:
     minimum = options.get("min", size)
     database = options.get("database", NO_DATABASE)
-    return Pool("db", size, overflow, minimum, timeout_ns, database, True, False, True)
+    return Pool("db", size, overflow, minimum, timeout_ns, database, True, False, True, False)
 
 
 def query(on_loop: bool = True, frees_loop: bool = True) -> tuple[Step, ...]:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +18,15 @@ from models import GIL, Owner
 from models.gpu_batch import _Line
 from simulator.analysis.folding import VisitFolding
 from simulator.engine import EVENTS_WHEN_KEPT, Engine, chosen, events_of, run
-from simulator.engines import reference
+from simulator.engines import costs, reference, transactions, wiring
 from simulator.engines.compiled import (
     clock,
     connection_pool,
     engine,
+    event_loop,
     gathers,
     gil,
     gpu_batch,
-    instructions,
     jit,
     kernel,
     lower_outside,
@@ -37,7 +38,7 @@ from simulator.engines.compiled import (
     task,
 )
 from simulator.engines.compiled.failures import NotCompiled
-from simulator.engines.transactions import Transactions
+from simulator.plan import Plan
 from simulator.scenario import load, loads
 from simulator.trace import first_difference
 from simulator.workload import Workload
@@ -106,9 +107,14 @@ def _by_creation(m: Any, task: int, phase: int) -> int:
     return phase * clock.PHASE_STEP + memory.serial(m)
 
 
-def _no_reset(m: Any, task: int) -> int:
-    m[task + steps.NS] = 0
-    return 0
+def _no_reset(plan: Plan, pool: int) -> costs.DriverCosts:
+    return replace(costs.driver_costs(plan, pool), end_hold_ns=0)
+
+
+def _all_at_the_end(plan: Plan, pool: int) -> costs.DriverCosts:
+    found = costs.driver_costs(plan, pool)
+    held = found.begin_hold_ns + found.end_hold_ns
+    return replace(found, begin_hold_ns=0, end_hold_ns=held)
 
 
 def _never_stops(m: Any, task: int) -> None:
@@ -135,8 +141,11 @@ _NEWEST = property(lambda self: list(self._by_arrival.values())[-1])
 BROKEN: list[tuple[str, Any, str, Any]] = [
     ("ties by creation", steps, "key", _by_creation),
     ("ties by creation, in SimPy", Owner, "key", _by_creation_in_simpy),
-    ("no reset on release", instructions, "reset", _no_reset),
-    ("no reset on release, in SimPy", Transactions, "_reset", lambda *_: iter(())),
+    ("no reset on release", program, "driver_costs", _no_reset),
+    ("no reset on release, in SimPy", transactions, "driver_costs", _no_reset),
+    ("BEGIN takes no time", program, "driver_costs", _all_at_the_end),
+    ("a pause costs the same, however long", event_loop, "COLD_AFTER_NS", 1),
+    ("a pause costs the same, in SimPy", wiring, "COLD_AFTER_NS", 1),
     ("a quantum that nobody asks for", kernel, "interval_over", _never_stops),
     ("a quantum that nobody asks for, in SimPy", GIL, "_interval_over", lambda *_: None),
     ("a timeout before the end of a hold", connection_pool, "PHASE_TIMER", 0),

@@ -12,7 +12,7 @@ from simulator.plan import UNLIMITED, Fault, Plan, Target
 from simulator.workload import Workload
 from tests import invariants
 from tests.engines.reading import finished, ledger, outcomes, traced
-from tests.plans import MILLISECOND, SECOND, Steps, burst, database, plan, pool, rows
+from tests.plans import MILLISECOND, SECOND, Steps, burst, database, plan, pool, rows, sqlalchemy
 
 MS = MILLISECOND
 
@@ -365,6 +365,36 @@ def test_a_driver_computes_before_a_query_is_sent_and_after_its_answer(cores: in
     assert finished(trace) == [12, 13]
     expected = {"wait event loop": 1, "hold framework": 2, "hold query:db": 10}
     assert ledger(trace, 1) == expected
+
+
+def test_a_driver_that_begins_computes_around_each_of_its_round_trips() -> None:
+    """BEGIN, the query and ROLLBACK: 1 of 4 ms before each and after the last, 3 + 10 + 3 between.
+
+    Both send, and read, one after the other: the second is behind the first by 1 ms each time.
+    """
+    steps = Steps()
+    case = plan(
+        steps,
+        steps.query(0, 10 * MS),
+        load=burst(2),
+        pools=(sqlalchemy(overflow=0),),
+        query_cpu_ns=4 * MS,
+        pool_hold_ns=6 * MS,
+    )
+    trace = traced(case, [0, 0])
+    assert finished(trace) == [20, 21]
+    expected = {"hold framework": 4, "hold query:db": 10, "hold connection:db": 6}
+    assert ledger(trace, 0) == expected
+    assert ledger(trace, 1) == expected | {"wait event loop": 1}
+
+
+def test_more_queries_in_one_transaction_begin_it_once() -> None:
+    steps = Steps()
+    block = steps.with_(0, steps.statement(0, 10 * MS), steps.statement(0, 10 * MS))
+    case = plan(
+        steps, block, load=burst(1), pools=(sqlalchemy(),), query_cpu_ns=4 * MS, pool_hold_ns=6 * MS
+    )
+    assert finished(traced(case, [0])) == [2 + 6 + 2 * (10 + 2)]
 
 
 def test_a_slow_database_stretches_what_begins_meanwhile() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from models import GIL, Clock, EventLoop, Owner
 from models.clock import PHASE_ARRIVAL, PHASE_END
-from models.event_loop import Release
+from models.event_loop import FOREVER, Release
 
 
 def test_callbacks_run_one_at_a_time_in_order(env, log) -> None:
@@ -70,6 +70,46 @@ def test_a_turn_runs_only_what_was_ready_when_it_began(env, log) -> None:
     env.process(polled("d", 12, 1))
     env.run()
     assert log == [("a", 0), ("b", 10), ("c", 15), ("b again", 20), ("d", 20)]
+
+
+def test_the_first_callback_after_a_pause_is_late(env, log) -> None:
+    """b comes while the loop wakes for a and has the next turn; c finds it warm, d colder again."""
+    pauses = []
+
+    def wake(pause):
+        pauses.append(pause)
+        return min(pause, 100) // 10
+
+    loop = EventLoop(env, wake=wake)
+
+    def callback(name, arrive, cpu):
+        yield env.timeout(arrive)
+        yield loop.enter()
+        log.append((name, env.now))
+        yield env.timeout(cpu)
+        loop.leave()
+
+    for name, arrive, cpu in [("a", 0, 5), ("b", 7, 5), ("c", 21, 0), ("d", 50, 0), ("e", 250, 0)]:
+        env.process(callback(name, arrive, cpu))
+    env.run()
+    assert log == [("a", 10), ("b", 15), ("c", 21), ("d", 52), ("e", 260)]
+    assert pauses == [FOREVER, 1, 29, 198]
+
+
+def test_a_cold_loop_takes_the_gil_when_it_is_awake(log) -> None:
+    clock = Clock()
+    gil = GIL(clock, switch_interval=5_000)
+    loop = EventLoop(clock, gil=gil, owner=Owner(0), wake=lambda pause: 1000)
+
+    def callback():
+        yield loop.enter()
+        log.append((clock.now, loop.gil_waited))
+        loop.leave()
+
+    clock.start(burner(clock, gil, Thread(1), 3_000, log))
+    clock.start(callback())
+    clock.run_until(10_000)
+    assert log == [(1, 3_000), (3_000, (1_000, 3_000))]
 
 
 def burner(clock, gil, owner, work, log):

@@ -145,6 +145,7 @@ def test_the_whole_document() -> None:
                 for name in (
                     "loop_before",
                     "loop_after",
+                    "loop_wake",
                     "refusal",
                     "thread_hop",
                     "thread_start",

@@ -148,9 +148,9 @@ def test_pool_presets() -> None:
         "routes: {r: {handler: def, steps: []}}\n"
     )
     assert loads(text).plan.pools == (
-        Pool("a", 50, 0, 50, NEVER, -1, True, False, True),
-        Pool("b", 5, 10, 0, 30 * 10**9, -1, False, False, False),
-        Pool("c", 4, 0, 4, 30 * 10**9, -1, False, True, False),
+        Pool("a", 50, 0, 50, NEVER, -1, True, False, True, False),
+        Pool("b", 5, 10, 0, 30 * 10**9, -1, False, False, False, True),
+        Pool("c", 4, 0, 4, 30 * 10**9, -1, False, True, False, True),
     )
 
 

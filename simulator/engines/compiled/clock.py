@@ -54,7 +54,8 @@ PHASE_STEP = 1 << PHASE_SHIFT
     ITEM_STARTED,
     ITEM_DONE,
     ITEM_TOKEN,
-) = range(25)
+    LOOP_WAKES,
+) = range(26)
 WHAT_BITS = 5
 WHAT_MASK = 31
 

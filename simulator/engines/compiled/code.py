@@ -46,7 +46,6 @@ WORDS = 6
     CONNECTED,  # pool, where the refused goes on, where one in an outage
     DATABASE_HOLD,  # cause, frees loop, database
     QUERY,  # cause, frees loop, database
-    RESET,
     WITH_CLOSES,  # pool
     WITH_ENDS,  # pool, whether one goes on behind whom it has woken
     BEGIN,  # database, serializable, handler
@@ -82,7 +81,7 @@ WORDS = 6
     ATTEMPT_OP,
     TRAVEL,
     END,
-) = range(73)
+) = range(72)
 
 GO, JUMPED, WAITS, FAILS, SWITCHES_TASK, STARVES, ENDS = range(7)
 """How an instruction ends: the next one, one set by it, later, in failure, in another task,

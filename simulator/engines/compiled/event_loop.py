@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from simulator.engines.compiled.clock import ADVANCE, RESUME, is_settled, soon
+from simulator.engines.compiled.clock import (
+    ADVANCE,
+    LOOP_WAKES,
+    PHASE_TIMER,
+    RESUME,
+    at,
+    is_settled,
+    soon,
+)
 from simulator.engines.compiled.draws import decide
 from simulator.engines.compiled.gil import acquire_gil, release_gil
 from simulator.engines.compiled.jit import kernel
@@ -12,8 +20,10 @@ from simulator.engines.compiled.process import (
     GIL_WAITED_FROM,
     GIL_WAITED_TO,
     HAS_GIL,
+    IDLE_FROM,
     LOOP_BUSY,
     LOOP_TASK,
+    LOOP_WAKE,
     LOST_PPM,
     POLLED_FIRST,
     POLLED_LAST,
@@ -25,9 +35,11 @@ from simulator.engines.compiled.process import (
     TURN_FIRST,
     TURN_LAST,
     WAITERS_N,
+    WAKE_COLUMN,
     WRITES_RELEASE,
 )
-from simulator.engines.compiled.task import READS
+from simulator.engines.compiled.task import READS, key
+from simulator.engines.costs import COLD_AFTER_NS, COLD_LEAST, COLD_OPTIONS
 
 TURN, READ, WRITE = range(3)
 """Where a loop with work to do lets go of the GIL for a moment."""
@@ -53,15 +65,33 @@ def enter_loop(m: Memory, process: int, task: int, soon_ready: bool, reads: bool
     m[task + READS] = 1 if has_gil and reads else 0
     if m[process + LOOP_BUSY] == 0:
         m[process + LOOP_BUSY] = 1
-        if not has_gil:
+        pause = min(m[NOW] - m[process + IDLE_FROM], COLD_AFTER_NS)
+        wake = m[m[SERVER] + LOOP_WAKE] * pause // COLD_AFTER_NS
+        if wake != 0:
+            drawn = decide(m, m[process + WAKE_COLUMN], COLD_OPTIONS)
+            wake = wake * (COLD_LEAST + drawn) // 1000
+        if not has_gil and wake == 0:
             return True
         _append(m, process + TURN_FIRST, process + TURN_LAST, task)
-        _take_then_next(m, process)
+        if wake != 0:
+            order = key(m, m[process + LOOP_TASK], PHASE_TIMER)
+            at(m, m[NOW] + wake, order, LOOP_WAKES, process)
+        else:
+            loop_wakes(m, process)
     elif soon_ready:
         _append(m, process + SOON_FIRST, process + SOON_LAST, task)
     else:
         _append(m, process + POLLED_FIRST, process + POLLED_LAST, task)
     return False
+
+
+@kernel
+def loop_wakes(m: Memory, process: int) -> None:
+    """Run the first callback after a pause."""
+    if m[process + HAS_GIL] != 0:
+        _take_then_next(m, process)
+    else:
+        _next(m, process)
 
 
 @kernel
@@ -83,6 +113,7 @@ def advance(m: Memory, process: int) -> None:
         if m[process + HAS_GIL] != 0:
             release_gil(m, process)
         m[process + LOOP_BUSY] = 0
+        m[process + IDLE_FROM] = m[NOW]
         return
     if m[process + SOON_FIRST] == 0:
         m[process + TURN_FIRST] = m[process + POLLED_FIRST]

@@ -87,7 +87,6 @@ from simulator.engines.compiled.transactions import (
     connected,
     lock_row,
     locked_row,
-    reset,
     rows_held,
     take,
     with_,
@@ -186,8 +185,6 @@ def _of_database(m: Memory, task: int, op: int, a: int, b: int, c: int) -> int:
         return take(m, task, a, b, c)
     if op == code.CONNECTED:
         return connected(m, task, a, b, c)
-    if op == code.RESET:
-        return reset(m, task)
     if op == code.WITH_CLOSES:
         return with_closes(m, task, a)
     if op == code.WITH_ENDS:

@@ -37,6 +37,7 @@ from simulator.engines.compiled.clock import (
     LOCK_SETTLED,
     LOOK_FOR_CYCLE,
     LOOP_HAS_GIL,
+    LOOP_WAKES,
     POOL_TIMEOUT,
     REFILL,
     RESUME,
@@ -52,7 +53,7 @@ from simulator.engines.compiled.clock import (
 )
 from simulator.engines.compiled.connection_pool import pool_times_out
 from simulator.engines.compiled.cores import NEXT_SERIAL, job_ends
-from simulator.engines.compiled.event_loop import advance, loop_has_gil
+from simulator.engines.compiled.event_loop import advance, loop_has_gil, loop_wakes
 from simulator.engines.compiled.exchange import at_service, call_expires, served
 from simulator.engines.compiled.gil import interval_over, stop_computing
 from simulator.engines.compiled.gpu_batch import batch_ends, start_batches, step_ends
@@ -170,6 +171,8 @@ def happens(m: Memory, what: int, which: int) -> None:
         advance(m, which)
     elif what == LOOP_HAS_GIL:
         loop_has_gil(m, which)
+    elif what == LOOP_WAKES:
+        loop_wakes(m, which)
     elif what == GIL_INTERVAL:
         if m[which + GIL_SERIAL] == number:
             interval_over(m, which)

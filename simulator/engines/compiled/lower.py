@@ -14,6 +14,7 @@ from simulator.engines.compiled.lower_outside import LoweredOutside
 from simulator.engines.compiled.memory import MISSING, NEVER, NONE
 from simulator.engines.compiled.program import Program
 from simulator.engines.compiled.slots import MADE, SIZE, SLOTS_SIZE
+from simulator.engines.costs import COLD_AFTER_NS
 from simulator.plan import (
     NO_DATABASE,
     NO_STREAM,
@@ -86,6 +87,7 @@ class Lowered(LoweredOutside):
             parts.CONNECT: over.connect_ns,
             parts.CONNECT_REFUSED: over.connect_refused_ns,
             parts.CLOSE: over.close_ns,
+            parts.LOOP_WAKE: over.loop_wake_ns,
         }
         record = self.record(parts.SERVER_SIZE, fields)
         self.set(0, {memory.SERVER: record, memory.KEPT_LEFT: client.kept_connections})
@@ -158,6 +160,12 @@ class Lowered(LoweredOutside):
             parts.PROCESS_INSTANCE: instance,
             parts.LOOP_STATION: loop,
             parts.LOOP_TASK: loop_task,
+            parts.IDLE_FROM: -COLD_AFTER_NS,
+            parts.WAKE_COLUMN: (
+                self.source.column(f"loop wake[{index}]")
+                if server.overheads.loop_wake_ns and loop_task
+                else 0
+            ),
             parts.RELEASE_COLUMN: (
                 self.source.column(f"gil release[{index}]") if server.gil and loop_task else 0
             ),

@@ -10,6 +10,8 @@ from __future__ import annotations
     LOOP_STATION,
     LOOP_TASK,  # who waits for the GIL on the loop's behalf
     LOOP_BUSY,
+    IDLE_FROM,
+    WAKE_COLUMN,
     TURN_FIRST,
     TURN_LAST,
     SOON_FIRST,
@@ -46,7 +48,7 @@ from __future__ import annotations
     HAS_SERVED,
     THREADS_STARTED,
     PROCESS_SIZE,
-) = range(42)
+) = range(44)
 
 (
     _INSTANCE_LINK,
@@ -94,8 +96,9 @@ from __future__ import annotations
     CONNECT,
     CONNECT_REFUSED,
     CLOSE,
+    LOOP_WAKE,
     SERVER_SIZE,
-) = range(34)
+) = range(35)
 
 # A route.
 (

@@ -10,6 +10,7 @@ from simulator.engines.compiled.facts import needs_no_transaction, numbers_of_ca
 from simulator.engines.compiled.store import Store
 from simulator.engines.compiled.writer import Label, Writer
 from simulator.engines.contract import BACKOFF, CPU, FRAMEWORK, STREAM, THREADS
+from simulator.engines.costs import client_costs, driver_costs
 from simulator.plan import (
     NEVER,
     NO_DATABASE,
@@ -198,10 +199,13 @@ class Program(Writer):
 
     def _wait(self, step: Wait) -> None:
         queries = [contract.hold_query(i) for i in range(len(self.plan.pools))]
-        query_ns = self.overheads.query_cpu_ns if step.cause in queries else 0
-        self._compute(query_ns // 2)
+        if step.cause not in queries:
+            self._hold(step)
+            return
+        costs = driver_costs(self.plan, queries.index(step.cause))
+        self._compute(costs.before_ns)
         self._hold(step)
-        self._compute(query_ns - query_ns // 2)
+        self._compute(costs.after_ns)
 
     def _hold(self, step: Wait) -> None:
         database = slowed_by(self.plan, step.cause)
@@ -290,7 +294,7 @@ class Program(Writer):
         self.mark(again)
         self.emit(code.CALL_TRY, step.service, number, step.timeout_ns)
         limited = self.plan.services[step.service].connections < UNLIMITED
-        cpu_ns, scan_ns, connect_ns = contract.client_costs(self.plan, step.service)
+        cpu_ns, scan_ns, connect_ns = client_costs(self.plan, step.service)
         builds_ns, reads_ns = cpu_ns * 2 // 10, cpu_ns * 3 // 10
         if limited:
             self._scans(step.service, builds_ns, scan_ns, arriving=True)
@@ -352,16 +356,18 @@ class Program(Writer):
             self.emit(code.TAKE, pool, again, runs)
         self.emit(code.CONNECTED, pool, refused, closed)
         self._fork(pool, frees, self.overheads.connect_ns)
+        costs = driver_costs(self.plan, pool)
+        self._compute(costs.begin_ns)
+        self._hold_for(costs.begin_hold_ns, cause, frees)
         if needs_no_transaction(self.plan, step):
             self._run(step.steps)
         else:
             self._transaction(step, over)
         self.mark(over)
-        if self.overheads.pool_hold_ns:
-            self.emit(code.RESET)
-            self.emit(code.HOLD, cause, frees)
-            if frees:
-                self.emit(code.CHECKPOINT, 0)
+        self._hold_for(costs.end_hold_ns, cause, frees)
+        self._compute(costs.end_ns)
+        if frees and self.overheads.pool_hold_ns:
+            self.emit(code.CHECKPOINT, 0)
         self.emit(code.WITH_CLOSES, pool)
         if self.overheads.close_ns:
             self.emit(code.HOLD, cause, frees)
@@ -373,6 +379,11 @@ class Program(Writer):
         self._fork(pool, frees, self.overheads.connect_refused_ns)
         self.emit(code.JUMP, closed)
         self.mark(on)
+
+    def _hold_for(self, ns: int, cause: int, frees: int) -> None:
+        if ns:
+            self.emit(code.SET_NS, ns, 0)
+            self.emit(code.HOLD, cause, frees)
 
     def _fork(self, pool: int, frees: int, ns: int) -> None:
         """Open a connection, or be refused one: CPU of a backend where the database has cores."""

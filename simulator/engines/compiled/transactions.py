@@ -187,13 +187,6 @@ def connected(m: Memory, task: int, index: int, refused: int, closes: int) -> in
 
 
 @kernel
-def reset(m: Memory, task: int) -> int:
-    """``RESET``: what a connection is held for beyond its use."""
-    m[task + NS] = m[m[SERVER] + POOL_HOLD]
-    return GO
-
-
-@kernel
 def with_closes(m: Memory, task: int, index: int) -> int:
     """``WITH_CLOSES``: is the connection closed, and how long does it take?"""
     m[task + NS] = 0
