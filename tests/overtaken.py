@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
@@ -47,12 +48,14 @@ def while_it_wakes(plan: Plan, rows: Sequence[Sequence[int]]) -> Iterator[tuple[
     on a loop for no time leaves no visit, so the pause may have been shorter than it looks.
     """
     cold_ns = plan.server.overheads.loop_wake_ns
+    if not cold_ns:
+        return
     free = -COLD_AFTER_NS
     came = sorted(queued for queued, *_ in rows)
     stays = sorted((granted, released) for _, granted, released, *_ in rows)
     stays = [stay for stay in stays if stay[0] != NOT_GRANTED]
     for granted, released in [*stays, (NEVER, NEVER)]:  # one that nobody had when the run ended
-        first = next((at for at in came if free <= at <= granted), granted)
+        first = min([*came[bisect_left(came, free) :][:1], granted])
         pause = min(first - free, COLD_AFTER_NS)
         longest = cold_ns * pause // COLD_AFTER_NS * (COLD_LEAST + COLD_OPTIONS - 1) // 1000
         if first < granted:

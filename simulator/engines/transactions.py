@@ -204,18 +204,15 @@ class Transactions:
     def _run_until_done(self, task: Task, step: With) -> Steps:
         """Run the block, again while it loses a row and may; returns its failure if any."""
         database = self.plan.pools[step.pool].database
-        backoff, costs = step.retries.backoff, self.costs[step.pool]
+        backoff = step.retries.backoff
         before = task.transactions[-1].redone if task.transactions else 0
         failed: Failed | None = None
         for retry in range(len(backoff) + 1):
             if retry:
-                # Its overshoot and round trips, as those of the last try around this loop.
-                ns, cause = (
-                    costs.begin_hold_ns + costs.end_hold_ns,
-                    contract.hold_connect(step.pool),
-                )
-                yield from self.runner.hold(task, ns, cause, step.frees_loop)
+                # What the first try begins with, and the last one ends with, around this loop.
+                yield from self._end(task, step)
                 yield from self._back_off(task, backoff[retry - 1], step.frees_loop)
+                yield from self._begin(task, step)
             model = Transaction(self.log, serializable=step.serializable)
             task.transactions.append(OpenTransaction(task, model, database, before + retry))
             failed = None

@@ -107,8 +107,8 @@ OVERHEADS = {
     "worker": ("1.2ms", "CPU of a sync worker or a server thread per request."),
     "query_cpu": (
         "0s",
-        "CPU of the driver for a query: half before it is sent, half after; a quarter around each "
-        "of BEGIN, the query and the end where the driver begins a transaction.",
+        "CPU of the driver for a query: half before it is sent, half after; where the driver "
+        "begins a transaction a quarter before BEGIN, the query and the end, and after that.",
     ),
     "pool_hold": ("1.2ms", "Hold of a connection beyond its use, in every try: BEGIN, the reset."),
     "lock_hold": (

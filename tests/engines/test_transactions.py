@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -176,6 +177,19 @@ def test_each_try_pays_what_a_connection_is_held_beyond_its_use() -> None:
     trace = traced(serializable(2, 1, pool_hold_ns=3 * MS), [0, 0])
     assert finished(trace) == [53, 106]
     assert ledger(trace, 1) == {"hold query:db": 100, "hold connection:db": 6}
+
+
+def test_each_try_begins_a_transaction_and_ends_it() -> None:
+    """SQLAlchemy: CPU of 1 and a hold of 3 ms at either end of both tries of 1; 2 a statement.
+
+    Its first try fails at the row, before the second one.
+    """
+    case = serializable(2, 1, query_cpu_ns=4 * MS, pool_hold_ns=6 * MS)
+    case = contract.numbered(replace(case, pools=(sqlalchemy(overflow=0),)))
+    trace = traced(case, [0, 0])
+    assert outcomes(trace) == ["ok", "ok"]
+    held = {"hold framework": (1 + 2 + 1) + (1 + 4 + 1), "hold connection:db": 2 * (3 + 3)}
+    assert ledger(trace, 1).items() >= (held | {"hold query:db": 100}).items()
 
 
 def test_rows_are_held_beyond_their_use_until_the_commit() -> None:
@@ -368,10 +382,7 @@ def test_a_driver_computes_before_a_query_is_sent_and_after_its_answer(cores: in
 
 
 def test_a_driver_that_begins_computes_around_each_of_its_round_trips() -> None:
-    """BEGIN, the query and ROLLBACK: 1 of 4 ms before each and after the last, 3 + 10 + 3 between.
-
-    Both send, and read, one after the other: the second is behind the first by 1 ms each time.
-    """
+    """BEGIN, the query, ROLLBACK: 1 of 4 ms before each and after the last; in turn."""
     steps = Steps()
     case = plan(
         steps,
@@ -389,11 +400,9 @@ def test_a_driver_that_begins_computes_around_each_of_its_round_trips() -> None:
 
 
 def test_more_queries_in_one_transaction_begin_it_once() -> None:
-    steps = Steps()
+    steps, costs = Steps(), {"query_cpu_ns": 4 * MS, "pool_hold_ns": 6 * MS}
     block = steps.with_(0, steps.statement(0, 10 * MS), steps.statement(0, 10 * MS))
-    case = plan(
-        steps, block, load=burst(1), pools=(sqlalchemy(),), query_cpu_ns=4 * MS, pool_hold_ns=6 * MS
-    )
+    case = plan(steps, block, load=burst(1), pools=(sqlalchemy(),), **costs)
     assert finished(traced(case, [0])) == [2 + 6 + 2 * (10 + 2)]
 
 

@@ -7,18 +7,19 @@ from models.clock import PHASE_ARRIVAL, PHASE_END
 from models.event_loop import FOREVER, Release
 
 
+def callback(env, loop, log, name, arrive, cpu):
+    yield env.timeout(arrive)
+    yield loop.enter()
+    log.append((name, env.now))
+    yield env.timeout(cpu)
+    loop.leave()
+
+
 def test_callbacks_run_one_at_a_time_in_order(env, log) -> None:
     loop = EventLoop(env)
 
-    def callback(name, arrive, cpu):
-        yield env.timeout(arrive)
-        yield loop.enter()
-        log.append((name, env.now))
-        yield env.timeout(cpu)
-        loop.leave()
-
     for name, arrive, cpu in [("a", 0, 10), ("b", 1, 5), ("c", 2, 1), ("d", 30, 1)]:
-        env.process(callback(name, arrive, cpu))
+        env.process(callback(env, loop, log, name, arrive, cpu))
     env.run()
     assert log == [("a", 0), ("b", 10), ("c", 15), ("d", 30)]
 
@@ -82,15 +83,8 @@ def test_the_first_callback_after_a_pause_is_late(env, log) -> None:
 
     loop = EventLoop(env, wake=wake)
 
-    def callback(name, arrive, cpu):
-        yield env.timeout(arrive)
-        yield loop.enter()
-        log.append((name, env.now))
-        yield env.timeout(cpu)
-        loop.leave()
-
     for name, arrive, cpu in [("a", 0, 5), ("b", 7, 5), ("c", 21, 0), ("d", 50, 0), ("e", 250, 0)]:
-        env.process(callback(name, arrive, cpu))
+        env.process(callback(env, loop, log, name, arrive, cpu))
     env.run()
     assert log == [("a", 10), ("b", 15), ("c", 21), ("d", 52), ("e", 260)]
     assert pauses == [FOREVER, 1, 29, 198]

@@ -82,7 +82,6 @@ class Lowered(LoweredOutside):
             parts.CLIENT_RETRIES: self.store.table(client.retries.backoff),
             parts.CLIENT_RETRIES_N: len(client.retries.backoff),
             parts.LATENCY: client.latency,
-            parts.POOL_HOLD: over.pool_hold_ns,
             parts.LOCK_HOLD: over.lock_hold_ns,
             parts.CONNECT: over.connect_ns,
             parts.CONNECT_REFUSED: over.connect_refused_ns,

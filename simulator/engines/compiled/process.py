@@ -91,14 +91,13 @@ from __future__ import annotations
     LATENCY,  # stream, or -1
     TIMER_OVER,
     SLEEP_OVER,
-    POOL_HOLD,
     LOCK_HOLD,
     CONNECT,
     CONNECT_REFUSED,
     CLOSE,
     LOOP_WAKE,
     SERVER_SIZE,
-) = range(35)
+) = range(34)
 
 # A route.
 (

@@ -55,6 +55,7 @@ class Program(Writer):
         self.route = route
         self.databases = databases
         self.overheads = plan.server.overheads
+        self.costs = [driver_costs(plan, pool) for pool in range(len(plan.pools))]
         self.numbers = numbers_of_calls((*route.steps, *route.after))
         server = plan.server
         self.kills = server.kind is ServerKind.SYNC and server.timeout_ns < NEVER
@@ -202,7 +203,7 @@ class Program(Writer):
         if step.cause not in queries:
             self._hold(step)
             return
-        costs = driver_costs(self.plan, queries.index(step.cause))
+        costs = self.costs[queries.index(step.cause)]
         self._compute(costs.before_ns)
         self._hold(step)
         self._compute(costs.after_ns)
@@ -346,7 +347,6 @@ class Program(Writer):
 
     def _with(self, step: With) -> None:
         pool, frees = step.pool, int(step.frees_loop)
-        cause = contract.hold_connect(pool)
         again, refused, over, closed, on = Label(), Label(), Label(), Label(), Label()
         runs = contract.runs_when_woken(self.plan, step)
         self.emit(code.WITH_OP, pool, over, runs)
@@ -356,21 +356,18 @@ class Program(Writer):
             self.emit(code.TAKE, pool, again, runs)
         self.emit(code.CONNECTED, pool, refused, closed)
         self._fork(pool, frees, self.overheads.connect_ns)
-        costs = driver_costs(self.plan, pool)
-        self._compute(costs.begin_ns)
-        self._hold_for(costs.begin_hold_ns, cause, frees)
         if needs_no_transaction(self.plan, step):
+            self._begin(pool, frees)
             self._run(step.steps)
         else:
             self._transaction(step, over)
         self.mark(over)
-        self._hold_for(costs.end_hold_ns, cause, frees)
-        self._compute(costs.end_ns)
+        self._end(pool, frees)
         if frees and self.overheads.pool_hold_ns:
             self.emit(code.CHECKPOINT, 0)
         self.emit(code.WITH_CLOSES, pool)
         if self.overheads.close_ns:
-            self.emit(code.HOLD, cause, frees)
+            self.emit(code.HOLD, contract.hold_connect(pool), frees)
         self.mark(closed)
         in_task = step.frees_loop and self.plan.pools[pool].gives_back_in_task
         self.emit(code.WITH_ENDS, pool, int(in_task))
@@ -380,10 +377,13 @@ class Program(Writer):
         self.emit(code.JUMP, closed)
         self.mark(on)
 
-    def _hold_for(self, ns: int, cause: int, frees: int) -> None:
-        if ns:
-            self.emit(code.SET_NS, ns, 0)
-            self.emit(code.HOLD, cause, frees)
+    def _begin(self, pool: int, frees: int) -> None:
+        self._compute(self.costs[pool].begin_ns)
+        self.hold(self.costs[pool].begin_hold_ns, contract.hold_connect(pool), frees)
+
+    def _end(self, pool: int, frees: int) -> None:
+        self.hold(self.costs[pool].end_hold_ns, contract.hold_connect(pool), frees)
+        self._compute(self.costs[pool].end_ns)
 
     def _fork(self, pool: int, frees: int, ns: int) -> None:
         """Open a connection, or be refused one: CPU of a backend where the database has cores."""
@@ -401,6 +401,7 @@ class Program(Writer):
         backoff, frees = step.retries.backoff, int(step.frees_loop)
         again, ends = Label(), Label()
         self.mark(again)
+        self._begin(step.pool, frees)
         self.emit(code.BEGIN, record, int(step.serializable), ends)
         self._run(step.steps)
         self.mark(ends)
@@ -409,7 +410,7 @@ class Program(Writer):
             self.emit(code.HOLD, contract.hold_connect(step.pool), frees)
         self.emit(code.COMMIT, len(backoff), over)
         if backoff:
-            self.emit(code.HOLD, contract.hold_connect(step.pool), frees)
+            self._end(step.pool, frees)
             self.emit(code.BACK_OFF, self.store.table(backoff))
             self._pause(frees, again)
 

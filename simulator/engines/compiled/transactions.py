@@ -58,7 +58,6 @@ from simulator.engines.compiled.process import (
     CONNECT,
     CONNECT_REFUSED,
     LOCK_HOLD,
-    POOL_HOLD,
     POOLS_OF,
     POOLS_STATION,
 )
@@ -263,7 +262,6 @@ def commits(m: Memory, task: int, retries: int, goes_on: int) -> int:
     forget_transaction(m, transaction)
     if failed == SERIALIZATION_FAILURE and m[frame + FRAME_RETRY] < retries:
         m[frame + FRAME_RETRY] += 1
-        m[task + NS] = m[m[SERVER] + POOL_HOLD]
         return GO
     m[task + PC] = goes_on
     return JUMPED

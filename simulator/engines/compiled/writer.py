@@ -31,6 +31,12 @@ class Writer:
         line: list[int | Label] = [op, *operands]
         self.lines.append(line + [0] * (code.WORDS - len(line)))
 
+    def hold(self, ns: int, cause: int, frees: int) -> None:
+        """Hold for a time that is known beforehand, if it is any."""
+        if ns:
+            self.emit(code.SET_NS, ns)
+            self.emit(code.HOLD, cause, frees)
+
     def place(self) -> None:
         """Put all instructions and tables into the store."""
         base = self.store.take(len(self.lines) * code.WORDS)
