@@ -23,6 +23,9 @@ from simulator.calibration.machinery import (
     AWAIT,
     BLOCK,
     CONNECT,
+    CROWD,
+    CROWD_N,
+    CROWD_QUERY_S,
     HTTPX,
     HTTPX_QUEUE,
     KEPT,
@@ -50,6 +53,7 @@ CORRECTIONS_MAX, DAMPED_FROM = 12, 3
 CLOSE_S, CLOSE_SCAN_S = 2e-6, 1e-9
 """Values that move by less are as good as the clock that they are read from; a scan is paid
 thousands of times in a call."""
+_PROCESSORS = os.cpu_count() or 1
 FIRST = 0.1
 """The first tenth and the last of a burst's answers are not the rule."""
 
@@ -207,7 +211,7 @@ def _fit_loop(machine: Machinery, seen: _Seen) -> Fit:
         _value("timer", _singles(seen["single", AWAIT]) - nothing - SLEEP_S),
         _value("sleep", _singles(seen["single", BLOCK]) - threaded - SLEEP_S),
     ]
-    notes = []
+    notes: list[str] = []
     holds: list[float] = []
     for label, (size, query_s) in machine.pools.items():
         holds += [size / _throughput(a, 2 * size) - query_s for a in seen["full", label]]
@@ -221,12 +225,16 @@ def _fit_loop(machine: Machinery, seen: _Seen) -> Fit:
         on_loop = machine.document["routes"]["pooled"]["handler"] == "async def"
         pooled = np.asarray([_computed(a) for a in seen["full", POOLED]])
         values.append(_value("query_cpu", pooled - (loop if on_loop else threads)))
-        # A client sees their sum only; opening has 5.4 of 8.7 parts where both were measured.
-        values += [_value("connect", fresh * 5.4 / 8.7), _value("close", fresh * 3.3 / 8.7)]
-        notes.append("connect and close: their sum is measured, their shares are those of typical")
+        # A client sees the sum of opening and closing. Of many at once it sees the opening: that
+        # is work, for which the database's backends share the processors with the driver.
+        crowd = [_makespan(a) - CROWD_QUERY_S for a in seen["burst", CROWD]]
+        opens = np.asarray(crowd) * _PROCESSORS / CROWD_N
+        values += [_value("connect", opens), _value("close", fresh - opens)]
+        if fresh.mean() < opens.mean():
+            notes.append("close: 0s; one alone is opened and closed within connect")
     if ("refused", REFUSED) in seen:
         # All that came share the processors; those that were served are some of them.
-        each = [_last(a) * (os.cpu_count() or 1) / len(a) for a in seen["refused", REFUSED]]
+        each = [_last(a) * _PROCESSORS / len(a) for a in seen["refused", REFUSED]]
         values.append(_value("connect_refused", each))
     if ("refused", NOTHING) in seen:
         values.append(_value("refusal", [_last(a) / len(a) for a in seen["refused", NOTHING]]))

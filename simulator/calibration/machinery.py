@@ -24,7 +24,7 @@ NOTHING, AWAIT, THREAD, BLOCK, CONNECT, ROW = (
     "GET /nothing", "GET /await", "GET /thread", "GET /block", "GET /connect", "GET /row",
 )  # fmt: skip
 COMPUTE = "GET /compute"
-POOLED, REFUSED = "GET /pooled", "GET /refused"
+POOLED, CROWD, REFUSED = "GET /pooled", "GET /crowd", "GET /refused"
 HTTPX, HTTPX_QUEUE, AIOHTTP = "GET /httpx", "GET /httpx-queue", "GET /aiohttp"
 BURST = 100
 FEW = 20
@@ -43,6 +43,8 @@ CONNECTED_QUERY_S = 0.001
 KEPT = 10
 """Of a request that opens a connection, and of the one beside it that takes one that is kept:
 so short a query, on so many, that users without a pause are bound by the CPU of its driver."""
+CROWD_N, CROWD_QUERY_S = 40, 0.3
+"""Connections that are opened at once, and held until the last one is open."""
 TAKEN, REFUSED_HOLD_S = 4, 0.5
 """Connections of a database that refuses the others, held until all have come."""
 LIMITED, LIMITED_BY = 240, 200
@@ -157,14 +159,23 @@ def _add_pools(
 
 
 def _add_connecting(document: dict[str, Any]) -> None:
-    """A route that opens a connection for each request, and the same with one that is kept."""
+    """Routes that open a connection for each request, and one that takes one that is kept."""
     first = next(iter(document["pools"].values()))
     on_loop = first["driver"] == "async"
-    sizes = {"fresh": {"size": 0, "overflow": 10}, "kept": {"size": KEPT, "overflow": 0}}
-    for (name, size), label in zip(sizes.items(), (CONNECT, POOLED), strict=True):
-        document["pools"][name] = first | size
-        steps = [{"query": name, "time": _s(CONNECTED_QUERY_S)}]
+    document["databases"] = {"open": {"max_connections": FEW + CROWD_N} | _backends()}
+    document["pools"] |= {
+        "fresh": first | {"size": 0, "overflow": CROWD_N, "database": "open"},
+        "kept": first | {"size": KEPT, "overflow": 0},
+    }
+    asked = {CONNECT: ("fresh", CONNECTED_QUERY_S), POOLED: ("kept", CONNECTED_QUERY_S)}
+    for label, (name, query_s) in (asked | {CROWD: ("fresh", CROWD_QUERY_S)}).items():
+        steps = [{"query": name, "time": _s(query_s)}]
         document["routes"][label.removeprefix("GET /")] = _route(label, on_loop, steps)
+
+
+def _backends() -> dict[str, Any]:
+    """Backends are processes: those that begin share the processors of this machine."""
+    return {"cores": os.cpu_count() or 1, "queries": "wait"}
 
 
 def _can_refuse(plan: Plan) -> bool:
@@ -177,13 +188,8 @@ def _can_refuse(plan: Plan) -> bool:
 
 
 def _add_refusing(document: dict[str, Any]) -> None:
-    """A route whose connections are refused while a few others are held.
-
-    Backends are processes: they share the processors of this machine.
-    """
-    limit = {"max_connections": TAKEN, "reserved": 0}
-    shared = {"cores": os.cpu_count() or 1, "queries": "wait"}
-    document["databases"] = {"full": limit | shared}
+    """A route whose connections are refused while a few others are held."""
+    document["databases"]["full"] = {"max_connections": TAKEN, "reserved": 0} | _backends()
     document["pools"]["taken"] = {
         "preset": "asyncpg", "size": 0, "overflow": BURST, "database": "full",
     }  # fmt: skip
@@ -234,7 +240,8 @@ def _probes(
     """What is asked, round by round: single requests, bursts, users who fill a pool."""
     every = [route["path"] for route in document["routes"].values()]
     once_only = [opening(i) for i in range(ROUNDS)]
-    labels = [label for label in every if label not in (COMPUTE, REFUSED, *once_only)]
+    at_once = (CROWD, REFUSED)
+    labels = [label for label in every if label not in (COMPUTE, *at_once, *once_only)]
     once: LoadDocument = {"requests": BURST, "at": "once"}
     small: LoadDocument = {"requests": FEW, "at": "once"}
     in_line: LoadDocument = {"requests": IN_LINE, "at": "once"}
@@ -266,6 +273,8 @@ def _probes(
         if HTTPX_QUEUE in labels:
             n = QUEUE_CONNECTIONS + QUEUE_WAITING
             yield Probe("burst", {HTTPX_QUEUE: {"requests": n, "at": "once"}})
+        if CROWD in every:
+            yield Probe("burst", {CROWD: {"requests": CROWD_N, "at": "once"}})
         if REFUSED in every:
             yield Probe("refused", {REFUSED: once})
         if "limit_concurrency" in document["server"]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import math
+import statistics
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +13,7 @@ import psycopg
 import pytest
 
 from simulator.calibration.served import Running, serve
+from simulator.calibration.served.pools import pg_sleep_s
 from simulator.scenario import Scenario, loads
 from simulator.workload import Workload
 from tests.calibration.asking import Answer, ask, ask_many, makespan_s, within
@@ -145,6 +148,37 @@ def test_a_pool_of_five_serves_twenty_queries_in_four_waves(running: Running) ->
     assert all(after[0] - before[0] > 0.2 for before, after in itertools.pairwise(waves))
     got = sorted((answer.times["g"] - began) / 1e9 for answer in answers)
     assert got[4] < 0.2 < got[5]
+
+
+def postgresql_waits_ms(seconds: float) -> set[int]:
+    """What ``pg_sleep`` may ask its latch for, in its own arithmetic of floats: it reads the
+    clock twice, in one microsecond or the next."""
+    began = range(817_000_000_000_000, 817_000_000_010_000, 7)
+    return {
+        math.ceil(max(0.0, us / 1e6 + seconds - (us + later) / 1e6) * 1e3)
+        for us in began
+        for later in (0, 1)
+    }
+
+
+def test_a_query_takes_the_nearest_whole_milliseconds() -> None:
+    for ms in (0, 1, 2, 20, 75, 250, 5000):
+        for off in (-0.4, 0.0, 0.4):
+            assert postgresql_waits_ms(pg_sleep_s(max(0.0, ms + off) / 1e3)) == {ms}
+    # Asked for it plainly, it sleeps 1 ms or 2.
+    assert postgresql_waits_ms(0.001) == {1, 2}
+
+
+def test_postgresql_sleeps_so(running: Running) -> None:
+    dsn = next(iter(running.dsn.values()))
+    took: dict[float, list[float]] = {0.0: [], 0.001: []}
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        for seconds in [0.0, 0.001] * 40:
+            began = time.perf_counter()
+            connection.execute("SELECT pg_sleep(%s)", (pg_sleep_s(seconds),))
+            took[seconds].append(time.perf_counter() - began)
+    nothing, one = (statistics.median(each) for each in took.values())
+    assert 0.9e-3 < one - nothing < 1.8e-3
 
 
 def test_connections_are_those_of_postgresql(running: Running) -> None:

@@ -22,6 +22,17 @@ NO_TIMEOUT_S = 1e6
 """psycopg_pool has no "wait for ever"; this is eleven days."""
 
 
+def pg_sleep_s(seconds: float) -> float:
+    """What ``pg_sleep`` is asked for, to sleep the whole milliseconds nearest to this.
+
+    PostgreSQL (15 to 18, ``src/backend/utils/adt/misc.c``) sleeps whole milliseconds: what is left
+    until its end, rounded up. Asked for 1 ms it sleeps 1 or 2, as its two looks at the clock and
+    the rounding of a float will have it; asked for half a millisecond less, it sleeps 1. Rounded
+    to the nearest, the mean of times that vary stays what it is.
+    """
+    return max(0.0, (round(seconds * 1e3) - 0.5) / 1e3)
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """A pool as its library is told it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from simulator.calibration.served.pools import OPEN_S, Settings
+from simulator.calibration.served.pools import OPEN_S, Settings, pg_sleep_s
 
 
 def awaited_pool(given: Settings, preset: str) -> Any:
@@ -131,7 +131,7 @@ class AsyncpgConnection:
 
     async def sleep(self, seconds: float) -> None:
         """A query that takes so long in the database."""
-        await self.raw.fetchval("SELECT pg_sleep($1)", seconds)
+        await self.raw.fetchval("SELECT pg_sleep($1)", pg_sleep_s(seconds))
 
     async def lock(self, statement: str, row: int) -> None:
         """Take a row lock; waits until it is granted."""
@@ -216,7 +216,7 @@ class SqlalchemyConnection:
         """A query that takes so long in the database."""
         from sqlalchemy import text
 
-        await self.raw.execute(text("SELECT pg_sleep(:seconds)"), {"seconds": seconds})
+        await self.raw.execute(text("SELECT pg_sleep(:seconds)"), {"seconds": pg_sleep_s(seconds)})
 
     async def lock(self, statement: str, row: int) -> None:
         """Take a row lock; waits until it is granted."""
@@ -319,7 +319,7 @@ class PsycopgConnection:
 
     async def sleep(self, seconds: float) -> None:
         """A query that takes so long in the database."""
-        await self.raw.execute("SELECT pg_sleep(%s)", (seconds,))
+        await self.raw.execute("SELECT pg_sleep(%s)", (pg_sleep_s(seconds),))
 
     async def lock(self, statement: str, row: int) -> None:
         """Take a row lock; waits until it is granted."""

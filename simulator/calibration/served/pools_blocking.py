@@ -9,7 +9,7 @@ import threading
 import time
 from typing import Any
 
-from simulator.calibration.served.pools import OPEN_S, Settings
+from simulator.calibration.served.pools import OPEN_S, Settings, pg_sleep_s
 
 
 def blocking_pool(given: Settings, preset: str) -> Any:
@@ -148,7 +148,7 @@ class PsycopgConnection:
 
     def sleep(self, seconds: float) -> None:
         """A query that takes so long in the database."""
-        self.raw.execute("SELECT pg_sleep(%s)", (seconds,))
+        self.raw.execute("SELECT pg_sleep(%s)", (pg_sleep_s(seconds),))
 
     def lock(self, statement: str, row: int) -> None:
         """Take a row lock; waits until it is granted."""
@@ -237,7 +237,7 @@ class SqlalchemyConnection:
         """A query that takes so long in the database."""
         from sqlalchemy import text
 
-        self.raw.execute(text("SELECT pg_sleep(:seconds)"), {"seconds": seconds})
+        self.raw.execute(text("SELECT pg_sleep(:seconds)"), {"seconds": pg_sleep_s(seconds)})
 
     def lock(self, statement: str, row: int) -> None:
         """Take a row lock; waits until it is granted."""
