@@ -1,8 +1,9 @@
-"""``python -m tests.reality [CASE…]``: served, measured, predicted; the table of the README.
+"""``python -m tests.reality [CASE…]``: probed, served, measured, predicted; the README's table.
 
-Every case takes some seconds to a minute, alone on a machine; what was measured is stored
-case by case, so it may be done in parts. ``--predict`` measures nothing: it predicts again
-what is stored, with the overheads of the machine that measured.
+A machine's speed drifts by a third within minutes, so each case is measured right after the
+probes of its own kind of server. That takes one to three minutes, alone on a machine; what was
+measured is stored case by case, so it may be done in parts. ``--predict`` measures nothing: it
+predicts again what is stored, with the overheads that were found then.
 """
 
 from __future__ import annotations
@@ -21,8 +22,6 @@ from simulator.calibration.figures import bound
 from simulator.calibration.generator import Budget
 from simulator.calibration.measuring import measure
 from simulator.engines.reference import run
-from simulator.plan import ServerKind
-from simulator.scenario import load
 from simulator.workload import Workload
 from tests.conftest import ROOT
 from tests.reality import record, table
@@ -53,9 +52,11 @@ def main() -> None:
 
 def measured(case: Case) -> None:
     """Serve and measure one case, and store it."""
-    probed = _probe(case) if case.probed else ""
-    options = _options(case, probed)
+    probed = ""
     try:
+        prepared(_file(case), case.overrides, _options(case))  # whether it can be served
+        probed = _probe(case)
+        options = _options(case, probed)
         scenario = prepared(_file(case), case.overrides, options)
         first = run(scenario.plan, Workload(scenario.plan))
         summary = summarize(scenario.plan, first)
@@ -83,7 +84,7 @@ def predicted(case: Case) -> None:
 
 
 def _checked(case: Case, known: record.Record) -> Checked:
-    options, found = _options(case, known.get("overheads", "")), record.measured(known)
+    options, found = _options(case, known["overheads"]), record.measured(known)
     scenario = prepared(_file(case), case.overrides, options, found.kept or None)
     return compared(scenario, found, options)
 
@@ -97,22 +98,14 @@ def _probe(case: Case) -> str:
     return (FOLDER / "overheads.yaml").read_text(encoding="utf-8")
 
 
-def _options(case: Case, probed: str) -> Options:
-    overheads = _overheads(case)
+def _options(case: Case, probed: str = "") -> Options:
+    overheads = "typical"
     if probed:
-        overheads = FOLDER / "probed.yaml"
-        overheads.write_text(probed, encoding="utf-8")
+        file = FOLDER / "probed.yaml"
+        file.write_text(probed, encoding="utf-8")
+        overheads = str(file)
     scale = Fraction(case.scale)
-    return Options(overheads=str(overheads), runs=case.runs, scale=scale, budget=ALLOWED)
-
-
-def _overheads(case: Case) -> Path:
-    scenario = load(_file(case))
-    if scenario.plan.server.kind is ServerKind.SYNC:
-        return record.OVERHEADS_SYNC
-    pools = [(pool["preset"], pool["driver"]) for pool in scenario.document["pools"].values()]
-    of_pools = record.OVERHEADS_OF_POOLS
-    return next((of_pools[pool] for pool in pools if pool in of_pools), record.OVERHEADS)
+    return Options(overheads=overheads, runs=case.runs, scale=scale, budget=ALLOWED)
 
 
 def _file(case: Case) -> str:

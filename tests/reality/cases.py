@@ -7,18 +7,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A scenario, what is changed of it, and why: times by a factor, or a smaller load.
-
-    What is mostly overhead is ``probed`` right before: the machine's speed drifts by a third
-    within minutes.
-    """
+    """A scenario, and what is changed of it: times by a factor, or a smaller load."""
 
     config: str
     scale: str = "1"
     overrides: tuple[str, ...] = ()
     runs: int = 3
     name: str = ""
-    probed: bool = False  # right before it is measured, with its own service's probes
 
     @property
     def label(self) -> str:
@@ -35,10 +30,10 @@ CASES = (
     Case("1000req-def", "0.05"),
     Case("1000req-default-pool", "0.01"),
     Case("1000req-blocking-driver", "0.002", ("load.requests=500",)),
-    Case("1000req-sqlalchemy-async", "0.3", probed=True),
+    Case("1000req-sqlalchemy-async", "0.3"),
     Case("1000req-sqlalchemy-def", "0.02", ("load.requests=500",)),
     Case("1000req-4workers", "0.02", runs=REPEATS),
-    Case("1000req-max-connections", probed=True, runs=9),
+    Case("1000req-max-connections", runs=9),
     Case("uneven-workers", "0.5", ("server.accept=round_robin",), runs=REPEATS),
     Case("3users-sync", "0.1"),
     Case("3users-async", "0.1"),
@@ -51,23 +46,23 @@ CASES = (
     Case("same-row"),
     Case("deadlock-two-rows"),
     Case("serializable-retries"),
-    Case("connect-per-request", probed=True),
-    Case("connect-per-request-burst", probed=True),
+    Case("connect-per-request"),
+    Case("connect-per-request-burst"),
     Case("abandoned-work", "1", ("load.requests=1500",)),
     Case("blocking-in-async-health", "0.05"),
     Case("probe-kills-pod", "0.05"),
-    Case("long-polling", "0.1", probed=True),
+    Case("long-polling", "0.1"),
     Case("long-polling-def", "0.03"),
     Case("thread-pool-deadlock", "0.1"),
     Case("retry-storm", "0.3"),
-    Case("retry-storm-mended", "0.6", probed=True),
+    Case("retry-storm-mended", "0.6"),
     Case("cache-outage", "0.5"),
-    Case("rate-limited-api", probed=True),
-    Case("rate-limited-api-reject", probed=True),
-    Case("httpx-limit", probed=True),
-    Case("limit-concurrency", probed=True),
+    Case("rate-limited-api"),
+    Case("rate-limited-api-reject"),
+    Case("httpx-limit"),
+    Case("limit-concurrency"),
     Case("slow-closing-clients"),
-    Case("backlog-full", probed=True),
+    Case("backlog-full"),
     Case("worker-timeout", "1"),
     Case("token-streaming"),
     Case("token-streaming-def"),
@@ -75,9 +70,8 @@ CASES = (
         "sockets-event-loop",
         "0.05",
         ("load.requests=1000", "client.connections.kept=1000"),
-        probed=True,
     ),
-    Case("sockets-thread-per-connection", "0.01", ("load.requests=1000",), probed=True),
+    Case("sockets-thread-per-connection", "0.01", ("load.requests=1000",)),
     Case("websocket-broadcast", "1", ("routes.announce.steps[0].broadcast.sockets=1000",)),
     Case("llm-continuous-batching", "0.5", ("load.for=10s",)),
     Case("read-heavy-listing", "1", (SHORT, TWO_CORES)),

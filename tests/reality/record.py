@@ -17,16 +17,6 @@ from tests.reality.cases import Case
 
 MEASURED = Path(__file__).parent / "measured.json"
 CHECKED = Path(__file__).parent / "checked.json"
-OVERHEADS = Path(__file__).parent / "overheads.yaml"
-OVERHEADS_SYNC = Path(__file__).parent / "overheads-sync.yaml"
-"""Of the machine that measured: uvicorn, gunicorn sync. The files say where each value is from.
-Those of a case that is probed right before are kept with what was measured."""
-OVERHEADS_OF_POOLS = {
-    ("asyncpg", "blocking"): Path(__file__).parent / "overheads-psycopg.yaml",
-    ("sqlalchemy", "async"): Path(__file__).parent / "overheads-sqlalchemy-async.yaml",
-    ("sqlalchemy", "blocking"): Path(__file__).parent / "overheads-sqlalchemy.yaml",
-}
-"""By preset and driver of the pool: what else serves its queries than asyncpg's own pool."""
 TABLE = Path(__file__).parent / "table.md"
 
 Record = dict[str, Any]
