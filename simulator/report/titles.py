@@ -64,8 +64,11 @@ def timeline(summary: Summary) -> str:
 
 
 def queues(trace: Trace, lines: Sequence[series.Line]) -> str:
-    """Of how many wait for each resource: the longest queue."""
-    longest = max(lines, key=lambda line: line.peak)
+    """Of how many wait for each resource: the queue in which most time is spent.
+
+    Not the longest one: who comes at once is read by the loop one by one, in no time.
+    """
+    longest = max(lines, key=lambda line: (_area(line), line.peak))
     peak, noun = int(longest.peak), who_waits(trace)
     who = f"1 {noun} waits" if peak == 1 else f"up to {peak} {noun}s wait"
     several = sum(station.label == longest.label for station in trace.stations) > 1
@@ -92,9 +95,13 @@ def utilisation(summary: Summary, lines: Sequence[series.Line]) -> str:
 
 def _average(line: series.Line) -> float:
     """Over time, from its first change to its last."""
-    spans = np.diff(line.at_ns)
-    total = int(spans.sum())
-    return float((line.value[:-1] * spans).sum()) / total if total else 0.0
+    total = int(line.at_ns[-1] - line.at_ns[0])
+    return _area(line) / total if total else 0.0
+
+
+def _area(line: series.Line) -> float:
+    """Value times time, in ns."""
+    return float((line.value[:-1] * np.diff(line.at_ns)).sum())
 
 
 def staircase(

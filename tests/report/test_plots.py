@@ -172,6 +172,17 @@ def test_a_queue_of_several_workers_is_of_all() -> None:
     )
 
 
+def test_the_queue_of_the_title_is_the_one_that_takes_the_time() -> None:
+    """All nine wait for the loop for an instant; then four of them for long."""
+    rows = Rows(plan(pools=(pool(1),)))
+    for i in range(9):
+        rows.request(0, 10)
+        rows.visit("event loop", i, 0, 0 if i == 0 else 1, 1)
+    for i in range(5):
+        rows.visit("pool db", i, 1, 1 + i, 2 + i)
+    assert titles(rows.plan, rows.trace())[4] == "pool db: up to 4 requests wait at once"
+
+
 def test_a_long_run_is_cut_and_the_title_says_so(tmp_path: Path) -> None:
     rows = Rows(plan(pools=(pool(1),)))
     for i in range(2500):
