@@ -23,6 +23,7 @@ from simulator.calibration.machinery import (
     AWAIT,
     BLOCK,
     CONNECT,
+    CONNECTED_QUERY_S,
     CROWD,
     CROWD_N,
     CROWD_QUERY_S,
@@ -221,12 +222,12 @@ def _fit_loop(machine: Machinery, seen: _Seen) -> Fit:
         turns = np.asarray([_turn(a) for a in seen["burst", ROW]])
         values.append(_value("lock_hold", turns - QUERY_S))
     if ("single", CONNECT) in seen:
-        fresh = _singles(seen["single", CONNECT]) - _singles(seen["single", POOLED])
+        fresh = _singles(seen["single", CONNECT]) - nothing - CONNECTED_QUERY_S
         on_loop = machine.document["routes"]["pooled"]["handler"] == "async def"
         pooled = np.asarray([_computed(a) for a in seen["full", POOLED]])
         values.append(_value("query_cpu", pooled - (loop if on_loop else threads)))
-        # A client sees the sum of opening and closing. Of many at once it sees the opening: that
-        # is work, for which the database's backends share the processors with the driver.
+        # One alone shows the sum of opening and closing, and what its first query is slower by. Of
+        # many at once it is the opening: work, for which backends and driver share processors.
         crowd = [_makespan(a) - CROWD_QUERY_S for a in seen["burst", CROWD]]
         opens = np.asarray(crowd) * _PROCESSORS / CROWD_N
         values += [_value("connect", opens), _value("close", fresh - opens)]

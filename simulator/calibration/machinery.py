@@ -254,9 +254,9 @@ def _probes(
         for label in labels:
             slow = label in (AWAIT, BLOCK)
             # A request that opens a connection comes alone; one after another they are quicker.
-            rest = "20ms" if label in (CONNECT, POOLED) else "5ms"
+            rest = "20ms" if label == CONNECT else "5ms"
             alone = {"users": 1, "think": rest, "requests": 5 if slow else 12}
-            if label != ROW:
+            if label not in (ROW, POOLED):
                 yield Probe("single", {label: alone})
             if label == NOTHING:
                 yield Probe("steady", {label: {"users": 1, "requests": STEADY}})
