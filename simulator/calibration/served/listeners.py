@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 
 import aiohttp
@@ -36,8 +37,12 @@ async def listen(process: Process, url: str, count: int) -> None:
 
 
 def main() -> None:
-    """Listen until the parent dies."""
+    """Listen until the parent dies, when nobody else wants the processor.
+
+    In earnest these are other machines: reading must not slow the server that sends.
+    """
     children.die_with_parent()
+    os.nice(19)
     uvloop.run(listen(Process(specs.read()), sys.argv[1], int(sys.argv[2])))
 
 
