@@ -21,7 +21,7 @@ from simulator.calibration.served.in_thread import InThread
 from simulator.calibration.served.on_loop import OnLoop
 from simulator.calibration.served.process import Process, switch_interval, versions
 from simulator.calibration.served.streams import Chunks, blocking_chunks, chunks, split
-from simulator.calibration.served.task import TIMES, Task, from_asgi
+from simulator.calibration.served.task import TIMES, Marks, Task, from_asgi
 from simulator.calibration.served.written import address
 from simulator.plan import Route, Stream
 
@@ -42,7 +42,8 @@ def create() -> FastAPI:
     told = {"pid": os.getpid(), "versions": versions()}
 
     @app.get("/-/ready")
-    async def ready() -> dict[str, Any]:
+    async def ready(response: Response) -> dict[str, Any]:
+        response.headers[TIMES] = Marks().header(False)
         return told | {
             "loop": type(asyncio.get_running_loop()).__module__.partition(".")[0],
             "threads": anyio.to_thread.current_default_thread_limiter().total_tokens,
