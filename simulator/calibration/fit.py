@@ -229,9 +229,9 @@ def _fit_loop(machine: Machinery, seen: _Seen) -> Fit:
         # One alone shows the sum of opening and closing, and what its first query is slower by. Of
         # many at once it is the opening: work, for which backends and driver share processors.
         crowd = [_makespan(a) - CROWD_QUERY_S for a in seen["burst", CROWD]]
-        opens = np.asarray(crowd) * _PROCESSORS / CROWD_N
-        values += [_value("connect", opens), _value("close", fresh - opens)]
-        if fresh.mean() < opens.mean():
+        opens = _value("connect", np.asarray(crowd) * _PROCESSORS / CROWD_N)
+        values += [opens, _value("close", fresh - opens.mean_s)]  # together what one alone takes
+        if fresh.mean() < opens.mean_s:
             notes.append("close: 0s; one alone is opened and closed within connect")
     if ("refused", REFUSED) in seen:
         # All that came share the processors; those that were served are some of them.
