@@ -26,6 +26,7 @@ from simulator.calibration.served import (
     refusals,
     serve,
 )
+from simulator.calibration.splits import split
 from simulator.scenario import load, loads
 from tests.calibration.asking import alive, all_pids, ask, gone, processes_of
 from tests.conftest import ROOT, Sim
@@ -47,6 +48,13 @@ services: {other: {time: 10ms}}
 routes: {call: {handler: async def, steps: [{call: other}]}}
 """
 PLAIN = "load: {requests: 1, at: once}\nroutes: {a: {handler: async def, steps: []}}\n"
+
+
+def test_the_workers_share_all_connections_of_a_split() -> None:
+    with serve(loads(SMALL)) as running:
+        shares = [split(running.url, 8) for _ in range(3)]
+    assert all(sum(each) == 8 for each in shares)
+    assert all(1 <= len(each) <= 2 and each[0] == max(each) for each in shares)
 
 
 def test_nothing_stays_behind() -> None:
