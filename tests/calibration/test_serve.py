@@ -43,7 +43,7 @@ routes:
   query: {handler: async def, steps: [{query: db, time: 200ms}]}
   orm: {handler: async def, steps: [{query: orm, time: 200ms}]}
   orm_def: {handler: def, steps: [{query: orm, time: 20ms}]}
-  each: {handler: async def, steps: [{query: each, time: 1s}]}
+  each: {handler: async def, steps: [{query: each, time: 3s}]}
   one_row:
     handler: async def
     steps: [{with: db, do: [{lock: row}, {query: db, time: 20ms}]}]
