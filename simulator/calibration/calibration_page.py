@@ -22,7 +22,6 @@ def overheads_yaml(fit: Fit, told: Iterable[str]) -> str:
     lines = [f"# {line}" for line in told]
     for value in _all(fit):
         lines.append(f"{value.name}: {spelt(value.mean_s)}  # {interval(value)}")
-    lines += [f"# {note}" for note in fit.notes]
     return "\n".join(lines) + "\n"
 
 
@@ -45,7 +44,7 @@ def overheads_table(fit: Fit) -> list[str]:
     """The overheads as printed."""
     cells = [("OVERHEADS", "", "95 %")]
     cells += [(v.name, spelt(v.mean_s), f"{spelt(v.low_s)} … {spelt(v.high_s)}") for v in _all(fit)]
-    return [*table(cells), *(f"  {note}" for note in fit.notes)]
+    return table(cells)
 
 
 def found_table(found: Found) -> list[str]:

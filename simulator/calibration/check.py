@@ -19,6 +19,7 @@ import numpy as np
 from simulator.analysis.routes import every_step
 from simulator.analysis.summary import Summary, summarize
 from simulator.calibration.figures import Bound, Figure, bound, figures, values
+from simulator.calibration.machinery import backends
 from simulator.calibration.measuring import Measured, NotMeasured, Options, Say, measure
 from simulator.calibration.predicting import predict
 from simulator.calibration.scaling import scaled
@@ -166,17 +167,16 @@ def _clients(plan: Plan) -> Iterator[str]:
 
 
 def _with_backends(document: dict[str, Any], plan: Plan) -> dict[str, Any]:
-    """Connections that are opened meanwhile share this machine's processors: they are processes."""
-    shared = {"cores": os.cpu_count() or 1, "queries": "wait"}
+    """Databases whose connections are opened meanwhile."""
     growing = [pool for pool in plan.pools if pool.min < pool.size + pool.overflow]
     databases, pools = dict(document["databases"]), dict(document["pools"])
     for i, database in enumerate(plan.databases):
         if database.cores == UNLIMITED and any(pool.database == i for pool in growing):
-            databases[database.label] = databases[database.label] | shared
+            databases[database.label] = databases[database.label] | backends()
     free = [pool.label for pool in plan.pools if pool.database == NO_DATABASE]
     if any(pool.label in free for pool in growing):
         name = max(("postgres", *(f"{label}_" for label in databases)), key=len)
-        databases[name] = {"max_connections": DATABASE_MAX} | shared
+        databases[name] = {"max_connections": DATABASE_MAX} | backends()
         pools |= {label: pools[label] | {"database": name} for label in free}
     return document | {"databases": databases, "pools": pools}
 

@@ -81,7 +81,6 @@ class Fit:
 
     values: tuple[Value, ...]
     rest: Value  # of a single request that does nothing: kernel, loopback, client; ``round_trip``
-    notes: tuple[str, ...]
     beside: tuple[float, ...] = ()  # mean seconds of doing nothing beside a thread that computes
     gil_wake: Value | None = None  # of ``server.gil.wake``
 
@@ -193,7 +192,7 @@ def _fit_workers(machine: Machinery, seen: _Seen) -> Fit:
             _singles(seen["single", BLOCK]) - _singles(seen["single", NOTHING]) - machine.sleep_s
         )
     rest = _singles(seen["single", NOTHING]) - np.asarray(worker)
-    return Fit((_value("worker", worker), _value("sleep", block)), _value("round_trip", rest), ())
+    return Fit((_value("worker", worker), _value("sleep", block)), _value("round_trip", rest))
 
 
 def _fit_loop(machine: Machinery, seen: _Seen) -> Fit:
@@ -212,7 +211,6 @@ def _fit_loop(machine: Machinery, seen: _Seen) -> Fit:
         _value("timer", _singles(seen["single", AWAIT]) - nothing - SLEEP_S),
         _value("sleep", _singles(seen["single", BLOCK]) - threaded - SLEEP_S),
     ]
-    notes: list[str] = []
     holds: list[float] = []
     for label, (size, query_s) in machine.pools.items():
         holds += [size / _throughput(a, 2 * size) - query_s for a in seen["full", label]]
@@ -231,8 +229,6 @@ def _fit_loop(machine: Machinery, seen: _Seen) -> Fit:
         crowd = [_makespan(a) - CROWD_QUERY_S for a in seen["burst", CROWD]]
         opens = _value("connect", np.asarray(crowd) * _PROCESSORS / CROWD_N)
         values += [opens, _value("close", fresh - opens.mean_s)]  # together what one alone takes
-        if fresh.mean() < opens.mean_s:
-            notes.append("close: 0s; one alone is opened and closed within connect")
     if ("refused", REFUSED) in seen:
         # All that came share the processors; those that were served are some of them.
         each = [_last(a) * _PROCESSORS / len(a) for a in seen["refused", REFUSED]]
@@ -240,7 +236,7 @@ def _fit_loop(machine: Machinery, seen: _Seen) -> Fit:
     if ("refused", NOTHING) in seen:
         values.append(_value("refusal", [_last(a) / len(a) for a in seen["refused", NOTHING]]))
     values += _fit_calls(seen, loop)
-    return Fit(tuple(values), _value("round_trip", late + steady - loop), tuple(notes))
+    return Fit(tuple(values), _value("round_trip", late + steady - loop))
 
 
 def _fit_calls(seen: _Seen, loop: FloatArray) -> Iterator[Value]:

@@ -162,7 +162,7 @@ def _add_connecting(document: dict[str, Any]) -> None:
     """Routes that open a connection for each request, and one that takes one that is kept."""
     first = next(iter(document["pools"].values()))
     on_loop = first["driver"] == "async"
-    document["databases"] = {"open": {"max_connections": FEW + CROWD_N} | _backends()}
+    document["databases"] = {"open": {"max_connections": FEW + CROWD_N} | backends()}
     document["pools"] |= {
         "fresh": first | {"size": 0, "overflow": CROWD_N, "database": "open"},
         "kept": first | {"size": KEPT, "overflow": 0},
@@ -173,8 +173,8 @@ def _add_connecting(document: dict[str, Any]) -> None:
         document["routes"][label.removeprefix("GET /")] = _route(label, on_loop, steps)
 
 
-def _backends() -> dict[str, Any]:
-    """Backends are processes: those that begin share the processors of this machine."""
+def backends() -> dict[str, Any]:
+    """A database whose backends, which are processes, share this machine's processors."""
     return {"cores": os.cpu_count() or 1, "queries": "wait"}
 
 
@@ -189,7 +189,7 @@ def _can_refuse(plan: Plan) -> bool:
 
 def _add_refusing(document: dict[str, Any]) -> None:
     """A route whose connections are refused while a few others are held."""
-    document["databases"]["full"] = {"max_connections": TAKEN, "reserved": 0} | _backends()
+    document["databases"]["full"] = {"max_connections": TAKEN, "reserved": 0} | backends()
     document["pools"]["taken"] = {
         "preset": "asyncpg", "size": 0, "overflow": BURST, "database": "full",
     }  # fmt: skip

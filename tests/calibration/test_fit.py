@@ -73,7 +73,7 @@ def test_other_overheads_are_found_too() -> None:
     of = machine(**ASYNC)
     given = {"loop_before": "120us", "loop_after": "90us", "timer": "1ms", "pool_hold": "3ms"}
     given |= {"client_call": "900us", "client_scan": "380ns", "query_cpu": "300us"}
-    given |= {"connect": "2.7ms", "connect_refused": "2ms", "refusal": "70us", "close": "1.65ms"}
+    given |= {"connect": "2.7ms", "connect_refused": "2ms", "refusal": "70us", "close": "600us"}
     given |= {"aiohttp_call": "400us", "aiohttp_connect": "200us"}
     found = fit(of, with_overheads(of, given)).overheads()
     for name in OF_A_LOOP:
