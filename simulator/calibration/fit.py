@@ -220,7 +220,8 @@ def _fit_loop(machine: Machinery, seen: _Seen) -> Fit:
         turns = np.asarray([_turn(a) for a in seen["burst", ROW]])
         values.append(_value("lock_hold", turns - QUERY_S))
     if ("single", CONNECT) in seen:
-        fresh = _singles(seen["single", CONNECT]) - nothing - CONNECTED_QUERY_S
+        alone = seen["single", CONNECT]
+        fresh = _singles(alone) - nothing - CONNECTED_QUERY_S
         on_loop = machine.document["routes"]["pooled"]["handler"] == "async def"
         pooled = np.asarray([_computed(a) for a in seen["full", POOLED]])
         values.append(_value("query_cpu", pooled - (loop if on_loop else threads)))
@@ -229,6 +230,8 @@ def _fit_loop(machine: Machinery, seen: _Seen) -> Fit:
         crowd = [_makespan(a) - CROWD_QUERY_S for a in seen["burst", CROWD]]
         opens = _value("connect", np.asarray(crowd) * _PROCESSORS / CROWD_N)
         values += [opens, _value("close", fresh - opens.mean_s)]  # together what one alone takes
+        more = _variances(alone) - _variances(seen["single", NOTHING]).mean()
+        values.append(_value("connect_sd", np.sqrt(np.maximum(more, 0.0))))
     if ("refused", REFUSED) in seen:
         # All that came share the processors; those that were served are some of them.
         each = [_last(a) * _PROCESSORS / len(a) for a in seen["refused", REFUSED]]
@@ -261,6 +264,12 @@ def _fit_calls(seen: _Seen, loop: FloatArray) -> Iterator[Value]:
 def _singles(repeats: Iterable[Answers]) -> FloatArray:
     """The median latency of each repeat."""
     return np.asarray([float(np.median(answers.ok_handed)) for answers in repeats])
+
+
+def _variances(repeats: Sequence[Answers]) -> FloatArray:
+    """The mean square of what each repeat's latencies are off the median of all."""
+    median = np.median(np.concatenate([answers.ok_handed for answers in repeats]))
+    return np.asarray([float(np.mean((a.ok_handed - median) ** 2)) for a in repeats])
 
 
 def _makespan(answers: Answers) -> float:

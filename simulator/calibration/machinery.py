@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from simulator.analysis.routes import every_step
@@ -43,8 +44,9 @@ CONNECTED_QUERY_S = 0.001
 KEPT = 10
 """Of a request that opens a connection, and of the one beside it that takes one that is kept:
 so short a query, on so many, that users without a pause are bound by the CPU of its driver."""
-CROWD_N, CROWD_QUERY_S = 40, 0.3
-"""Connections that are opened at once, and held until the last one is open."""
+CROWD_N, CROWD_QUERY_S, CROWDS = 40, 0.3, 2
+"""Connections that are opened at once, and held until the last one is open; how often in a
+round: what backends and driver take from one another differs by a seventh from crowd to crowd."""
 TAKEN, REFUSED_HOLD_S = 4, 0.5
 """Connections of a database that refuses the others, held until all have come."""
 LIMITED, LIMITED_BY = 240, 200
@@ -248,6 +250,9 @@ def _probes(
     for label in labels:
         # Connections of a client that a burst needs are open before.
         yield Probe("warm up", {label: once if label == AIOHTTP else small})
+    crowd = Probe("burst", {CROWD: {"requests": CROWD_N, "at": "once"}})
+    if CROWD in every:
+        yield replace(crowd, purpose="warm up")
     for i in range(ROUNDS):
         if opening(i) in every:
             yield Probe("opening", {opening(i): once})
@@ -274,7 +279,7 @@ def _probes(
             n = QUEUE_CONNECTIONS + QUEUE_WAITING
             yield Probe("burst", {HTTPX_QUEUE: {"requests": n, "at": "once"}})
         if CROWD in every:
-            yield Probe("burst", {CROWD: {"requests": CROWD_N, "at": "once"}})
+            yield from [crowd] * CROWDS
         if REFUSED in every:
             yield Probe("refused", {REFUSED: once})
         if "limit_concurrency" in document["server"]:

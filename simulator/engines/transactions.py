@@ -177,7 +177,10 @@ class Transactions:
         self.runner.wiring.opened(task.request, pool, connection)
         if self._is_out(pool.database):
             return Failed(contract.database_error(self.plan, pool.database))
-        yield from self._fork(task, step, overheads.connect_ns)
+        stream = self.plan.server.connect
+        varies = stream != NO_STREAM
+        ns = self.runner.draw(task, stream, step.pool) if varies else overheads.connect_ns
+        yield from self._fork(task, step, ns)
         return None
 
     def _fork(self, task: Task, step: With, ns: int) -> Steps:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from simulator import plan as p
-from simulator.distributions import Constant
+from simulator.distributions import Constant, Gamma
 from simulator.engines import contract
 from simulator.scenario import presets
 from simulator.scenario.lower_load import lower_loads
@@ -46,7 +46,7 @@ def lower(document: Document) -> p.Plan:
     plan = p.Plan(
         name=document["name"],
         seed=document["seed"],
-        server=_server(document["server"], routes, streams.made),
+        server=_server(document["server"], routes, streams),
         pools=tuple(_pool(name, entry, names) for name, entry in document["pools"].items()),
         databases=tuple(
             lower_database(name, entry, document["server"])
@@ -89,7 +89,7 @@ def _pool(name: str, entry: Document, databases: list[str]) -> p.Pool:
     )
 
 
-def _server(entry: Document, routes: Sequence[p.Route], made: Sequence[p.TimeStream]) -> p.Server:
+def _server(entry: Document, routes: Sequence[p.Route], streams: Streams) -> p.Server:
     kind, workers = _KINDS[entry["kind"]], entry["workers"]
     threads = entry.get("threads", 1)
     accept = entry.get("accept", "round_robin")
@@ -98,19 +98,22 @@ def _server(entry: Document, routes: Sequence[p.Route], made: Sequence[p.TimeStr
         weights = accept["weights"]
     gil = entry.get("gil", False)
     loop = entry.get("loop", "uvloop")
-    overheads = {f"{key}_ns": parse_duration(v) for key, v in entry["overheads"].items()}
+    overheads = p.Overheads(
+        **{f"{key}_ns": parse_duration(v) for key, v in entry["overheads"].items()}
+    )
     return p.Server(
         kind=kind,
         workers=workers,
         threads=threads,
         accept=p.Accept.WEIGHTS if isinstance(accept, dict) else _ACCEPTS[accept],
         accept_weights=tuple(weight / sum(weights) for weight in weights),
-        gil=gil is not False and _contended(kind, threads, p.Overheads(**overheads), routes, made),
+        gil=gil is not False and _contended(kind, threads, overheads, routes, streams.made),
         gil_fifo=gil is not False and gil["handover"] == "fifo",
         switch_interval_ns=parse_duration(entry.get("switch_interval", presets.SWITCH_INTERVAL)),
         gil_lost_ppm=_lost_ppm(loop, gil),
         gil_writes_release=loop == "asyncio",
-        overheads=p.Overheads(**overheads),
+        overheads=overheads,
+        connect=_connect(overheads, streams),
         instances=entry["instances"],
         balancer=_BALANCERS[entry["balancer"]],
         cores=limit(entry["cores"]),
@@ -120,6 +123,13 @@ def _server(entry: Document, routes: Sequence[p.Route], made: Sequence[p.TimeStr
         connection_bytes=parse_size(entry["memory"]["connection"]),
         thread_bytes=parse_size(entry["memory"]["thread"]),
     )
+
+
+def _connect(costs: p.Overheads, streams: Streams) -> int:
+    if not costs.connect_ns or not costs.connect_sd_ns:
+        return p.NO_STREAM
+    varied = Gamma(costs.connect_ns, costs.connect_sd_ns / costs.connect_ns)
+    return streams.add("server.overheads.connect", varied)
 
 
 def _lost_ppm(loop: str, gil: Any) -> tuple[int, int, int]:

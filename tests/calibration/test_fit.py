@@ -92,6 +92,16 @@ def test_what_a_cold_loop_costs_is_told_from_timers_and_pools() -> None:
         assert found[name] == pytest.approx(parse_duration(took) / 1e9, abs=0.06 * 700e-6)
 
 
+def test_how_far_the_opening_of_connections_varies_is_found() -> None:
+    """The double draws what it is read off with: no error of sampling is in these bounds."""
+    of = machine(**ASYNC)
+    given = {"connect": "3.5ms", "close": "1ms", "connect_sd": "900us"}
+    machinery = {"loop_before": "120us", "loop_wake": "700us"}
+    found = fit(of, with_overheads(of, given | machinery)).overheads()
+    for name, took in given.items():
+        assert found[name] == pytest.approx(parse_duration(took) / 1e9, rel=0.02)
+
+
 @pytest.mark.parametrize("wake_us", [5, 30])
 def test_how_long_a_woken_thread_takes_is_found_from_what_a_loop_suffers(wake_us: int) -> None:
     computes = """

@@ -241,4 +241,5 @@ def test_workers_and_instances() -> None:
         assert {answer.outcome for answer in answers} == {"ok"}
         told = json.loads(ask(running, "/-/ready").body)
         assert (told["loop"], told["threads"], told["switch_interval_s"]) == ("asyncio", 7, 0.002)
+        assert told["frozen_objects"] > 10_000  # no collection goes through the libraries again
         within(0.09, lambda: makespan_s(ask_many(running, "/predict", 8)), 0.35)  # shared by all

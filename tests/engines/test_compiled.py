@@ -22,6 +22,7 @@ from simulator.engines import costs, reference, transactions, wiring
 from simulator.engines.compiled import (
     clock,
     connection_pool,
+    draws,
     engine,
     event_loop,
     gathers,
@@ -37,6 +38,7 @@ from simulator.engines.compiled import (
     steps,
     task,
 )
+from simulator.engines.compiled import transactions as compiled_transactions
 from simulator.engines.compiled.failures import NotCompiled
 from simulator.plan import Plan
 from simulator.scenario import load, loads
@@ -138,6 +140,11 @@ def _by_creation_in_simpy(self: Owner, phase: int) -> int:
 _CREATED: list[None] = []
 _NEWEST = property(lambda self: list(self._by_arrival.values())[-1])
 
+
+def _of_the_first_pool(m: Any, task: int, stream: int, sub: int) -> int:
+    return draws.draw(m, task, stream, 0)
+
+
 BROKEN: list[tuple[str, Any, str, Any]] = [
     ("ties by creation", steps, "key", _by_creation),
     ("ties by creation, in SimPy", Owner, "key", _by_creation_in_simpy),
@@ -159,6 +166,7 @@ BROKEN: list[tuple[str, Any, str, Any]] = [
     ("the first branch counts", gathers, "MARK", gathers.BRANCH),
     ("no CPU of the client", program, "FRAMEWORK", program.CPU),
     ("urgent calls wait", lower_outside, "UNLIMITED", 0),
+    ("pools open alike", compiled_transactions, "draw", _of_the_first_pool),
 ]
 
 

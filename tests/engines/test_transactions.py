@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from simulator.engines import contract
 from simulator.engines.reference import run
 from simulator.plan import UNLIMITED, Fault, Plan, Target
+from simulator.scenario import loads
 from simulator.workload import Workload
 from tests import invariants
 from tests.engines.reading import finished, ledger, outcomes, traced
@@ -337,6 +339,39 @@ def test_without_cores_of_the_database_opening_a_connection_is_a_hold() -> None:
     trace = traced(connects(2, cores=UNLIMITED), [0, 0])
     assert finished(trace) == [14, 14]
     assert ledger(trace, 0) == {"hold connection:db": 4, "hold query:db": 10}
+
+
+VARIES = """
+load: {requests: 3, at: once}
+server: {preset: fastapi, overheads: {connect: 4ms, connect_sd: 1ms}}
+pools: {db: {size: 0, overflow: 10}, other: {size: 0, overflow: 10}}
+routes: {r: {handler: async def, steps: [{query: db, time: 10ms}, {query: other, time: 10ms}]}}
+"""
+
+
+def test_opening_a_connection_takes_what_is_drawn_for_it_in_each_pool() -> None:
+    case = loads(VARIES).plan
+    opens, first, second = (s.name for s in case.streams[::-1])
+    times = {opens: [3 * MS, 5 * MS, 4 * MS], first: [10 * MS] * 3, second: [10 * MS] * 3}
+    once = replace(case, routes=(replace(case.routes[0], steps=case.routes[0].steps[:1]),))
+    workload = Workload.scripted(once, times=times)
+    trace = run(once, workload)
+    invariants.check(once, trace, workload)
+    assert finished(trace) == [13, 15, 14]
+    drawn = [Workload(case).time(case.server.connect, 0, pool) for pool in (0, 1)]
+    expected = [20 * MS + drawn[0](i) + drawn[1](i) for i in range(3)]
+    assert run(case, Workload(case)).latency_ns.tolist() == expected
+    assert len({*expected, *(ns(i) for ns in drawn for i in range(3))}) == 9
+
+
+def test_a_connection_takes_connect_in_the_mean_and_varies_by_its_standard_deviation() -> None:
+    """20,000 draws of a gamma: 4 standard errors of its mean and, with kurtosis 3 + 6/16, of its
+    standard deviation."""
+    case = loads(VARIES).plan
+    drawn = Workload(case).time(case.server.connect)
+    ns, n = np.asarray([drawn(i) for i in range(20_000)]), 20_000
+    assert ns.mean() == pytest.approx(4 * MS, abs=4 * MS / n**0.5)
+    assert ns.std() == pytest.approx(MS, rel=4 * ((2 + 6 / 16) / 4 / n) ** 0.5)
 
 
 @pytest.mark.parametrize(("cores", "refused_at", "served_at"), [(UNLIMITED, 4, 14), (1, 8, 18)])

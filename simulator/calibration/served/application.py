@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -48,6 +49,7 @@ def create() -> FastAPI:
             "loop": type(asyncio.get_running_loop()).__module__.partition(".")[0],
             "threads": anyio.to_thread.current_default_thread_limiter().total_tokens,
             "switch_interval_s": sys.getswitchinterval(),
+            "frozen_objects": gc.get_freeze_count(),
         }
 
     @app.websocket("/-/sockets")

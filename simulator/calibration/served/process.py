@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.metadata
 import json
 import os
@@ -117,7 +118,14 @@ class Process:
         return lambda task: draw(task.index) % spec.keys
 
     def is_ready(self, part: str = "ready") -> None:
-        """Tell the supervisor that requests can come."""
+        """Tell the supervisor that requests can come.
+
+        What there is by now stays for good. Garbage collection looks at it no more: a full pass,
+        of which a burst of 300 connections causes one, takes 45 to 80 ms with all the libraries
+        of this process, which the scenario does not have, and 8 to 13 without.
+        """
+        gc.collect()
+        gc.freeze()
         told = {"pid": os.getpid(), "versions": versions()}
         self._tell(part, json.dumps(told))
 

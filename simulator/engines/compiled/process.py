@@ -93,11 +93,12 @@ from __future__ import annotations
     SLEEP_OVER,
     LOCK_HOLD,
     CONNECT,
+    CONNECT_DRAWN,  # stream, or -1
     CONNECT_REFUSED,
     CLOSE,
     LOOP_WAKE,
     SERVER_SIZE,
-) = range(34)
+) = range(35)
 
 # A route.
 (

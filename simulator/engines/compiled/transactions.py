@@ -56,6 +56,7 @@ from simulator.engines.compiled.memory import (
 from simulator.engines.compiled.process import (
     CLOSE,
     CONNECT,
+    CONNECT_DRAWN,
     CONNECT_REFUSED,
     LOCK_HOLD,
     POOLS_OF,
@@ -168,6 +169,11 @@ def connected(m: Memory, task: int, index: int, refused: int, closes: int) -> in
     m[frame + FRAME_CONNECTION] = connection
     m[task + NS] = 0
     if m[connection + BACKEND] < 0:
+        takes = m[m[SERVER] + CONNECT]
+        if m[m[SERVER] + CONNECT_DRAWN] >= 0:
+            takes = draw(m, task, m[m[SERVER] + CONNECT_DRAWN], index)
+            if takes == MISSING:
+                return STARVES
         database = m[pool + POOL_DATABASE]
         if not connect(m, pool, connection):
             m[frame + FAILED] = m[database + DATABASE_REFUSED]
@@ -181,7 +187,7 @@ def connected(m: Memory, task: int, index: int, refused: int, closes: int) -> in
             m[frame + FRAME_CLOSES] = 1
             m[task + PC] = closes
             return JUMPED
-        m[task + NS] = m[m[SERVER] + CONNECT]
+        m[task + NS] = takes
     return GO
 
 
