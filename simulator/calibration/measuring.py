@@ -32,6 +32,9 @@ from simulator.workload import Workload
 RUNS = 3
 SPLITS = 40
 """Of a server with several workers: observed, and predicted with."""
+FRESH_SPLITS = 20
+"""The same where each run has a server of its own. The first thousand connections of four workers
+that have just started are shared evenly, and by 235 to one of them; later ones are not."""
 TRIES = 3
 """Of a run that the generator could not keep up with, or that others disturbed."""
 DELAYED_MAX = 0.10
@@ -110,6 +113,8 @@ def measure(scenario: Scenario, options: Options, kind: Bound, lasts_ns: int, sa
     runs: list[Run] = []
     splits: tuple[tuple[int, ...], ...] = ()
     try:
+        if _remembers(plan):
+            splits = _fresh_splits(scenario, options, say)
         for share in shares:
             with serve(scenario, database=options.database, progress=say) as running:
                 splits = splits or observed_splits(scenario.plan, running.url, say)
@@ -126,15 +131,34 @@ def measure(scenario: Scenario, options: Options, kind: Bound, lasts_ns: int, sa
 
 def observed_splits(plan: Plan, url: str, say: Say) -> tuple[tuple[int, ...], ...]:
     """How a server with several workers shares connections; empty where it has one."""
-    if plan.server.workers == 1 or plan.server.kind is not ServerKind.ASGI:
-        return ()
-    if not plan.client.kept_connections:
+    if not _shares(plan):
         return ()
     say(f"observing {SPLITS} splits of {plan.client.kept_connections} connections")
     splits = []
     for _ in range(SPLITS):
         time.sleep(SETTLES_S)
         splits.append(split(url, plan.client.kept_connections))
+    return tuple(splits)
+
+
+def _shares(plan: Plan) -> bool:
+    """Whether several workers share connections that are kept."""
+    server = plan.server
+    return (
+        server.workers > 1 and server.kind is ServerKind.ASGI and plan.client.kept_connections > 0
+    )
+
+
+def _fresh_splits(scenario: Scenario, options: Options, say: Say) -> tuple[tuple[int, ...], ...]:
+    """One split of each of several servers, as it is when a run finds it."""
+    splits: list[tuple[int, ...]] = []
+    if not _shares(scenario.plan):
+        return ()
+    for n in range(FRESH_SPLITS):
+        with serve(scenario, database=options.database) as running:
+            say(f"observing split {n + 1} of {FRESH_SPLITS}, each of a new server")
+            _warm_up(scenario.plan, running)
+            splits.append(split(running.url, scenario.plan.client.kept_connections))
     return tuple(splits)
 
 
