@@ -301,8 +301,8 @@ class Overheads:
     query_cpu_ns: int  # CPU of the driver for a query; `engines.costs` says when
     pool_hold_ns: int  # hold of a connection beyond its use, in every try of a transaction
     lock_hold_ns: int  # hold of row locks beyond their use, before the commit
-    connect_ns: int  # opening a connection, in the mean; CPU of the database's cores
-    connect_sd_ns: int  # its standard deviation
+    connect_ns: int  # opening a connection; CPU of the database's cores
+    connect_delay_ns: int  # on idle cores what that is delayed by, in the mean
     connect_refused_ns: int  # being refused one; CPU of the database's cores
     close_ns: int  # closing one
     timer_ns: int  # overshoot of a sleep on the loop, of a batch window that opens when taken
@@ -328,7 +328,7 @@ class Server:
     gil_lost_ppm: tuple[int, int, int]  # how often a loop loses it: between turns, reading, writing
     gil_writes_release: bool  # whether the loop lets go of it when it writes (asyncio)
     overheads: Overheads
-    connect: int  # stream of opening a connection, or NO_STREAM: it always takes the same
+    connect_delay: int  # stream of what opening a connection is delayed by, or NO_STREAM
     instances: int  # machines behind the balancer, each with `workers` processes
     balancer: Balancer
     cores: int  # of each instance, shared by its processes; UNLIMITED: one for every thread

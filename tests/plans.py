@@ -254,7 +254,7 @@ def server(
         gil_lost_ppm=(0, 1_000_000, 0),
         gil_writes_release=False,
         overheads=dataclasses.replace(none, **overheads),
-        connect=NO_STREAM,
+        connect_delay=NO_STREAM,
         instances=1,
         balancer=Balancer.ROUND_ROBIN,
         cores=UNLIMITED,

@@ -46,9 +46,9 @@ def scenario(seed: int) -> Document:
     later, overheads = random.Random(f"loop_wake {seed}"), document["server"]["overheads"]
     if isinstance(overheads, dict) and "loop_after" in overheads and later.random() < 0.5:
         overheads["loop_wake"] = later.choice(["50us", "1ms", "3ms"])
-    later = random.Random(f"connect_sd {seed}")
+    later = random.Random(f"connect_delay {seed}")
     if isinstance(overheads, dict) and "connect" in overheads and later.random() < 0.5:
-        overheads["connect_sd"] = later.choice(["100us", "2ms"])
+        overheads["connect_delay"] = later.choice(["100us", "2ms"])
     return document
 
 

@@ -44,11 +44,13 @@ CONNECTED_QUERY_S = 0.001
 KEPT = 10
 """Of a request that opens a connection, and of the one beside it that takes one that is kept:
 so short a query, on so many, that users without a pause are bound by the CPU of its driver."""
-CROWD_N, CROWD_QUERY_S, CROWDS = 40, 0.3, 2
-"""Connections that are opened at once, and held until the last one is open; how often in a
-round: what backends and driver take from one another differs by a seventh from crowd to crowd."""
+CROWD_N, CROWD_QUERY_S = 40, 0.3
+"""Connections that are opened at once, and held until the last one is open."""
 TAKEN, REFUSED_HOLD_S = 4, 0.5
 """Connections of a database that refuses the others, held until all have come."""
+CROWDS = 2
+"""How often in a round many connections are opened, or refused: what backends and driver take from
+one another differs by a seventh from one time to the next."""
 LIMITED, LIMITED_BY = 240, 200
 """Connections, more than uvicorn's limit on a server that has one; other probes have fewer."""
 POOLED_MAX = 1
@@ -251,8 +253,9 @@ def _probes(
         # Connections of a client that a burst needs are open before.
         yield Probe("warm up", {label: once if label == AIOHTTP else small})
     crowd = Probe("burst", {CROWD: {"requests": CROWD_N, "at": "once"}})
-    if CROWD in every:
-        yield replace(crowd, purpose="warm up")
+    crowds = [crowd] if CROWD in every else []
+    crowds += [Probe("refused", {REFUSED: once})] if REFUSED in every else []
+    yield from (replace(probe, purpose="warm up") for probe in crowds)
     for i in range(ROUNDS):
         if opening(i) in every:
             yield Probe("opening", {opening(i): once})
@@ -278,10 +281,7 @@ def _probes(
         if HTTPX_QUEUE in labels:
             n = QUEUE_CONNECTIONS + QUEUE_WAITING
             yield Probe("burst", {HTTPX_QUEUE: {"requests": n, "at": "once"}})
-        if CROWD in every:
-            yield from [crowd] * CROWDS
-        if REFUSED in every:
-            yield Probe("refused", {REFUSED: once})
+        yield from crowds * CROWDS
         if "limit_concurrency" in document["server"]:
             yield Probe("refused", {NOTHING: {"requests": LIMITED, "at": "once"}})
         if "compute" in document["routes"]:

@@ -10,6 +10,7 @@ import simpy
 
 from models import (
     CommitLog,
+    Cores,
     DeadlockDetected,
     Job,
     LockRefused,
@@ -177,20 +178,26 @@ class Transactions:
         self.runner.wiring.opened(task.request, pool, connection)
         if self._is_out(pool.database):
             return Failed(contract.database_error(self.plan, pool.database))
-        stream = self.plan.server.connect
-        varies = stream != NO_STREAM
-        ns = self.runner.draw(task, stream, step.pool) if varies else overheads.connect_ns
-        yield from self._fork(task, step, ns)
+        cores = self._cores_of(pool.database)
+        late = self.plan.server.connect_delay != NO_STREAM and not (cores and cores.running)
+        yield from self._fork(task, step, overheads.connect_ns)
+        if late:
+            ns = self.runner.draw(task, self.plan.server.connect_delay, step.pool)
+            cause = contract.hold_connect(step.pool)
+            yield from self.runner.hold(task, ns, cause, step.frees_loop)
         return None
 
     def _fork(self, task: Task, step: With, ns: int) -> Steps:
         """Open a connection, or be refused one: CPU of a backend where the database has cores."""
         database = self.plan.pools[step.pool].database
         cause = contract.hold_connect(step.pool)
-        if ns and database != NO_DATABASE and self.runner.wiring.database_cores[database]:
+        if ns and self._cores_of(database):
             yield from self._compute(task, cause, database, ns, step.frees_loop)
         else:
             yield from self.runner.hold(task, ns, cause, step.frees_loop)
+
+    def _cores_of(self, database: int) -> Cores | None:
+        return None if database == NO_DATABASE else self.runner.wiring.database_cores[database]
 
     def _begin(self, task: Task, step: With) -> Steps:
         costs, cause = self.costs[step.pool], contract.hold_connect(step.pool)

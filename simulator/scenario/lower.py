@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from simulator import plan as p
-from simulator.distributions import Constant, Gamma
+from simulator.distributions import Constant, Exponential
 from simulator.engines import contract
 from simulator.scenario import presets
 from simulator.scenario.lower_load import lower_loads
@@ -113,7 +113,7 @@ def _server(entry: Document, routes: Sequence[p.Route], streams: Streams) -> p.S
         gil_lost_ppm=_lost_ppm(loop, gil),
         gil_writes_release=loop == "asyncio",
         overheads=overheads,
-        connect=_connect(overheads, streams),
+        connect_delay=_connect_delay(overheads.connect_delay_ns, streams),
         instances=entry["instances"],
         balancer=_BALANCERS[entry["balancer"]],
         cores=limit(entry["cores"]),
@@ -125,11 +125,9 @@ def _server(entry: Document, routes: Sequence[p.Route], streams: Streams) -> p.S
     )
 
 
-def _connect(costs: p.Overheads, streams: Streams) -> int:
-    if not costs.connect_ns or not costs.connect_sd_ns:
-        return p.NO_STREAM
-    varied = Gamma(costs.connect_ns, costs.connect_sd_ns / costs.connect_ns)
-    return streams.add("server.overheads.connect", varied)
+def _connect_delay(mean_ns: int, streams: Streams) -> int:
+    name = "server.overheads.connect_delay"
+    return streams.add(name, Exponential(mean_ns)) if mean_ns else p.NO_STREAM
 
 
 def _lost_ppm(loop: str, gil: Any) -> tuple[int, int, int]:

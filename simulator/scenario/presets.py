@@ -115,8 +115,12 @@ OVERHEADS = {
         "2.8ms",
         "Hold of row locks beyond their use: round trips of a transaction's statements, COMMIT.",
     ),
-    "connect": ("5.4ms", "Opening a connection, in the mean."),
-    "connect_sd": ("0s", "Standard deviation of opening a connection, drawn from a gamma."),
+    "connect": ("5.4ms", "Opening a connection."),
+    "connect_delay": (
+        "0s",
+        "What delays the opening of a connection while the database's cores are idle, in the mean; "
+        "an exponential time.",
+    ),
     "connect_refused": ("5.4ms", "Being refused a connection; default: as connect."),
     "close": ("3.3ms", "Closing a connection."),
     "timer": (
@@ -142,9 +146,9 @@ its first request through AnyIO (a `def` route, a streamed answer) imports AnyIO
 there: on another such machine it took .56 of what a request took; `loop_wake` neither: .7 to .9 ms
 on another, part of `timer`, `sleep` and `pool_hold` here. What `query_cpu`,
 `connect_refused` and `aiohttp_connect` stand for is part of `pool_hold`, `connect` and
-`aiohttp_call` there; `connect_sd` was not noted. (300 forks at once took 1.17 s there on two cores,
-their refusals included; `sim calibrate` tells the two apart: 3.3 and 2 ms of a core on that other
-machine.)
+`aiohttp_call` there; `connect_delay` was not noted. (300 forks at once took 1.17 s there on two
+cores, their refusals included; `sim calibrate` tells the two apart: 3.3 and 2 ms of a core on that
+other machine.)
 """
 
 OVERHEADS_OF_OTHERS = {

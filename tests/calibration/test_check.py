@@ -7,15 +7,18 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from simulator.analysis.summary import summarize
-from simulator.calibration import machine_use
+from simulator.calibration import machine_use, measuring
 from simulator.calibration.check import _as_seen, _with_backends
 from simulator.calibration.figures import Bound, Figure, bound, figures
 from simulator.calibration.scaling import scaled
@@ -47,6 +50,35 @@ def test_of_several_workers_the_interval_counts() -> None:
     assert replace(split, measured=(3.8,)).agrees
     assert not replace(split, measured=(4.5,)).agrees
     assert not replace(split, measured=(3.8,), by_interval=False).agrees
+
+
+@pytest.mark.parametrize(("opens", "servers", "observed_on"), [(0, 23, range(1, 21)), (5, 1, [1])])
+def test_splits_are_observed_on_servers_as_the_runs_find_them(
+    opens: int, servers: int, observed_on: Sequence[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pool that grows: each of three runs has a server of its own, and so has each split."""
+    begun: list[int] = []
+
+    @contextmanager
+    def served(*_: object, **__: object) -> Iterator[SimpleNamespace]:
+        begun.append(1)
+        yield SimpleNamespace(url="", versions={}, database="")
+
+    for name in ("_warm_up", "_believed"):
+        monkeypatch.setattr(measuring, name, lambda *_: None)
+    monkeypatch.setattr(measuring, "serve", served)
+    monkeypatch.setattr(measuring, "split", lambda _, kept: (len(begun), kept))
+    monkeypatch.setattr(measuring, "SETTLES_S", 0)
+    case = loads(
+        "load: {requests: 9, at: once}\n"
+        "client: {connections: {kept: 9}}\n"
+        "server: {preset: fastapi, workers: 2}\n"
+        f"pools: {{db: {{size: 5, min: {opens}}}}}\n"
+        "routes: {r: {handler: async def, steps: [{query: db, time: 1ms}]}}"
+    )
+    found = measuring.measure(case, measuring.Options(), Bound.SPLIT, 1, lambda _: None)
+    assert len(begun) == servers
+    assert set(found.splits) == {(n, 9) for n in observed_on}
 
 
 def test_figures_are_judged_by_what_bounds_the_run() -> None:

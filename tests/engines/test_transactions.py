@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
 from simulator.engines import contract
 from simulator.engines.reference import run
 from simulator.plan import UNLIMITED, Fault, Plan, Target
-from simulator.scenario import loads
 from simulator.workload import Workload
 from tests import invariants
 from tests.engines.reading import finished, ledger, outcomes, traced
@@ -309,93 +307,6 @@ def test_a_connection_cannot_be_opened_in_an_outage_and_locks_are_given_up() -> 
     trace = traced(case, [0, 6, 20])
     assert Counter(outcomes(trace)) == {"database_error:pg": 2, "ok": 1}
     assert finished(trace) == [7, 6, 27]
-
-
-def connects(
-    count: int, *, cores: int, connections: int = 97, compute: bool = True, refused: int = 4
-) -> Plan:
-    """A connection for each request: 4 ms to open, 10 ms for its query."""
-    steps = Steps()
-    return plan(
-        steps,
-        steps.query(0, 10 * MS),
-        load=burst(count),
-        pools=(pool(0, overflow=10, min=0, database=0),),
-        databases=(database(connections, cores=cores, compute=compute),),
-        connect_ns=4 * MS,
-        connect_refused_ns=refused * MS,
-    )
-
-
-def test_backends_are_forked_on_the_cores_of_the_database() -> None:
-    """Two forks share the core to 8, two queries of 10 ms to 28."""
-    trace = traced(connects(2, cores=1), [0, 0])
-    assert finished(trace) == [28, 28]
-    expected = {"wait database cores:pg": 14, "hold connection:db": 4, "hold query:db": 10}
-    assert ledger(trace, 0) == expected
-
-
-def test_without_cores_of_the_database_opening_a_connection_is_a_hold() -> None:
-    trace = traced(connects(2, cores=UNLIMITED), [0, 0])
-    assert finished(trace) == [14, 14]
-    assert ledger(trace, 0) == {"hold connection:db": 4, "hold query:db": 10}
-
-
-VARIES = """
-load: {requests: 3, at: once}
-server: {preset: fastapi, overheads: {connect: 4ms, connect_sd: 1ms}}
-pools: {db: {size: 0, overflow: 10}, other: {size: 0, overflow: 10}}
-routes: {r: {handler: async def, steps: [{query: db, time: 10ms}, {query: other, time: 10ms}]}}
-"""
-
-
-def test_opening_a_connection_takes_what_is_drawn_for_it_in_each_pool() -> None:
-    case = loads(VARIES).plan
-    opens, first, second = (s.name for s in case.streams[::-1])
-    times = {opens: [3 * MS, 5 * MS, 4 * MS], first: [10 * MS] * 3, second: [10 * MS] * 3}
-    once = replace(case, routes=(replace(case.routes[0], steps=case.routes[0].steps[:1]),))
-    workload = Workload.scripted(once, times=times)
-    trace = run(once, workload)
-    invariants.check(once, trace, workload)
-    assert finished(trace) == [13, 15, 14]
-    drawn = [Workload(case).time(case.server.connect, 0, pool) for pool in (0, 1)]
-    expected = [20 * MS + drawn[0](i) + drawn[1](i) for i in range(3)]
-    assert run(case, Workload(case)).latency_ns.tolist() == expected
-    assert len({*expected, *(ns(i) for ns in drawn for i in range(3))}) == 9
-
-
-def test_a_connection_takes_connect_in_the_mean_and_varies_by_its_standard_deviation() -> None:
-    """20,000 draws of a gamma: 4 standard errors of its mean and, with kurtosis 3 + 6/16, of its
-    standard deviation."""
-    case = loads(VARIES).plan
-    drawn = Workload(case).time(case.server.connect)
-    ns, n = np.asarray([drawn(i) for i in range(20_000)]), 20_000
-    assert ns.mean() == pytest.approx(4 * MS, abs=4 * MS / n**0.5)
-    assert ns.std() == pytest.approx(MS, rel=4 * ((2 + 6 / 16) / 4 / n) ** 0.5)
-
-
-@pytest.mark.parametrize(("cores", "refused_at", "served_at"), [(UNLIMITED, 4, 14), (1, 8, 18)])
-def test_a_refused_connection_costs_its_fork_too(
-    cores: int, refused_at: int, served_at: int
-) -> None:
-    trace = traced(connects(2, cores=cores, connections=1), [0, 0])
-    assert outcomes(trace) == ["ok", "too_many_connections:pg"]
-    assert finished(trace) == [served_at, refused_at]
-    waited = {"wait database cores:pg": 4} if cores == 1 else {}
-    assert ledger(trace, 1) == {"hold connection:db": 4} | waited
-
-
-def test_being_refused_a_connection_may_cost_less_than_having_one() -> None:
-    trace = traced(connects(2, cores=1, connections=1, refused=1), [0, 0])
-    # They share the core to 2, when 3 of the other's 4 are left.
-    assert finished(trace) == [15, 2]
-
-
-def test_queries_that_wait_leave_the_cores_to_connections() -> None:
-    trace = traced(connects(2, cores=1, compute=False), [0, 0])
-    assert finished(trace) == [18, 18]
-    expected = {"wait database cores:pg": 4, "hold connection:db": 4, "hold query:db": 10}
-    assert ledger(trace, 0) == expected
 
 
 @pytest.mark.parametrize("cores", [UNLIMITED, 2])

@@ -155,7 +155,7 @@ def test_the_whole_document() -> None:
                     "pool_hold",
                     "lock_hold",
                     "connect",
-                    "connect_sd",
+                    "connect_delay",
                     "connect_refused",
                     "close",
                     "timer",

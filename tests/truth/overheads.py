@@ -54,7 +54,7 @@ UNKNOWN = {
     "query_cpu": "0s",
     "loop_wake": "0s",
     "aiohttp_connect": "0s",
-    "connect_sd": "0s",
+    "connect_delay": "0s",
     "connect_refused": "5.4ms",
     "refusal": "240us",
 }

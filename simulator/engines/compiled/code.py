@@ -44,6 +44,7 @@ WORDS = 6
     WITH_OP,  # pool, handler, when one runs that has waited
     TAKE,  # pool, where one goes on that waits again, when it runs then
     CONNECTED,  # pool, where the refused goes on, where one in an outage
+    DELAYED_HOLD,  # cause, frees loop
     DATABASE_HOLD,  # cause, frees loop, database
     QUERY,  # cause, frees loop, database
     WITH_CLOSES,  # pool
@@ -81,7 +82,7 @@ WORDS = 6
     ATTEMPT_OP,
     TRAVEL,
     END,
-) = range(72)
+) = range(73)
 
 GO, JUMPED, WAITS, FAILS, SWITCHES_TASK, STARVES, ENDS = range(7)
 """How an instruction ends: the next one, one set by it, later, in failure, in another task,

@@ -85,6 +85,7 @@ from simulator.engines.compiled.transactions import (
     begin,
     commits,
     connected,
+    delayed_hold,
     lock_row,
     locked_row,
     rows_held,
@@ -185,6 +186,8 @@ def _of_database(m: Memory, task: int, op: int, a: int, b: int, c: int) -> int:
         return take(m, task, a, b, c)
     if op == code.CONNECTED:
         return connected(m, task, a, b, c)
+    if op == code.DELAYED_HOLD:
+        return delayed_hold(m, task, a, b)
     if op == code.WITH_CLOSES:
         return with_closes(m, task, a)
     if op == code.WITH_ENDS:

@@ -84,7 +84,7 @@ class Lowered(LoweredOutside):
             parts.LATENCY: client.latency,
             parts.LOCK_HOLD: over.lock_hold_ns,
             parts.CONNECT: over.connect_ns,
-            parts.CONNECT_DRAWN: server.connect,
+            parts.CONNECT_DELAY: server.connect_delay,
             parts.CONNECT_REFUSED: over.connect_refused_ns,
             parts.CLOSE: over.close_ns,
             parts.LOOP_WAKE: over.loop_wake_ns,

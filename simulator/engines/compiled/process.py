@@ -93,7 +93,7 @@ from __future__ import annotations
     SLEEP_OVER,
     LOCK_HOLD,
     CONNECT,
-    CONNECT_DRAWN,  # stream, or -1
+    CONNECT_DELAY,  # stream, or -1
     CONNECT_REFUSED,
     CLOSE,
     LOOP_WAKE,

@@ -356,6 +356,8 @@ class Program(Writer):
             self.emit(code.TAKE, pool, again, runs)
         self.emit(code.CONNECTED, pool, refused, closed)
         self._fork(pool, frees, self.overheads.connect_ns)
+        if self.overheads.connect_delay_ns:
+            self.emit(code.DELAYED_HOLD, contract.hold_connect(pool), frees)
         if needs_no_transaction(self.plan, step):
             self._begin(pool, frees)
             self._run(step.steps)
@@ -369,8 +371,7 @@ class Program(Writer):
         if self.overheads.close_ns:
             self.emit(code.HOLD, contract.hold_connect(pool), frees)
         self.mark(closed)
-        in_task = step.frees_loop and self.plan.pools[pool].gives_back_in_task
-        self.emit(code.WITH_ENDS, pool, int(in_task))
+        self.emit(code.WITH_ENDS, pool, int(frees and self.plan.pools[pool].gives_back_in_task))
         self.emit(code.JUMP, on)
         self.mark(refused)
         self._fork(pool, frees, self.overheads.connect_refused_ns)
@@ -416,5 +417,4 @@ class Program(Writer):
 
     def _lock(self, step: Lock) -> None:
         self.emit(code.LOCK_ROW, step.lock, int(step.shared), DEADLOCK_TIMEOUT_NS)
-        cause = contract.wait_for_lock(self.plan, step.lock)
-        self.emit(code.LOCKED_ROW, cause, int(step.frees_loop))
+        self.emit(code.LOCKED_ROW, contract.wait_for_lock(self.plan, step.lock), step.frees_loop)

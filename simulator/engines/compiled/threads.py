@@ -45,10 +45,11 @@ from simulator.engines.contract import OK
     FRAME_VISIT,
     FRAME_CONNECTION,
     FRAME_CLOSES,
+    FRAME_DELAY,  # of the opening of its connection
     FRAME_RETRY,
     FRAME_REDONE,
     FRAME_SIZE,
-) = range(9)
+) = range(10)
 
 
 @kernel

@@ -6,6 +6,7 @@ from simulator.engines.compiled.clock import RESUME, soon
 from simulator.engines.compiled.code import FAILS, GO, JUMPED, STARVES, WAITS
 from simulator.engines.compiled.connection_pool import (
     BACKEND,
+    DATABASE_CORES,
     DATABASE_ERROR,
     DATABASE_FAULTS,
     DATABASE_REFUSED,
@@ -20,6 +21,7 @@ from simulator.engines.compiled.connection_pool import (
     release_connection,
     take_connection,
 )
+from simulator.engines.compiled.cores import RUNNING
 from simulator.engines.compiled.draws import REDONE, draw, drawn
 from simulator.engines.compiled.faults import struck
 from simulator.engines.compiled.jit import kernel
@@ -56,14 +58,14 @@ from simulator.engines.compiled.memory import (
 from simulator.engines.compiled.process import (
     CLOSE,
     CONNECT,
-    CONNECT_DRAWN,
+    CONNECT_DELAY,
     CONNECT_REFUSED,
     LOCK_HOLD,
     POOLS_OF,
     POOLS_STATION,
 )
 from simulator.engines.compiled.recorder import released
-from simulator.engines.compiled.steps import has_turn, next_turn, wait_for
+from simulator.engines.compiled.steps import has_turn, hold, next_turn, wait_for
 from simulator.engines.compiled.task import (
     ERROR,
     NO_ERROR,
@@ -92,6 +94,7 @@ from simulator.engines.compiled.threads import (
     FAILED,
     FRAME_CLOSES,
     FRAME_CONNECTION,
+    FRAME_DELAY,
     FRAME_HANDLER,
     FRAME_REDONE,
     FRAME_RETRY,
@@ -167,14 +170,15 @@ def connected(m: Memory, task: int, index: int, refused: int, closes: int) -> in
         return pop_frame(m, task)
     connection = m[task + VALUE]
     m[frame + FRAME_CONNECTION] = connection
+    m[frame + FRAME_DELAY] = 0
     m[task + NS] = 0
     if m[connection + BACKEND] < 0:
-        takes = m[m[SERVER] + CONNECT]
-        if m[m[SERVER] + CONNECT_DRAWN] >= 0:
-            takes = draw(m, task, m[m[SERVER] + CONNECT_DRAWN], index)
-            if takes == MISSING:
-                return STARVES
         database = m[pool + POOL_DATABASE]
+        cores = m[database + DATABASE_CORES] if database != 0 else 0
+        if m[m[SERVER] + CONNECT_DELAY] >= 0 and (cores == 0 or m[cores + RUNNING] == 0):
+            m[frame + FRAME_DELAY] = draw(m, task, m[m[SERVER] + CONNECT_DELAY], index)
+            if m[frame + FRAME_DELAY] == MISSING:
+                return STARVES
         if not connect(m, pool, connection):
             m[frame + FAILED] = m[database + DATABASE_REFUSED]
             m[frame + FRAME_CLOSES] = 1
@@ -187,8 +191,15 @@ def connected(m: Memory, task: int, index: int, refused: int, closes: int) -> in
             m[frame + FRAME_CLOSES] = 1
             m[task + PC] = closes
             return JUMPED
-        m[task + NS] = takes
+        m[task + NS] = m[m[SERVER] + CONNECT]
     return GO
+
+
+@kernel
+def delayed_hold(m: Memory, task: int, cause: int, frees: int) -> int:
+    """``DELAYED_HOLD``: what opening the connection is delayed by, 0 if it was open."""
+    m[task + NS] = m[m[task + OPEN_FRAME] + FRAME_DELAY]
+    return hold(m, task, cause, frees)
 
 
 @kernel
