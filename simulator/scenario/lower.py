@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from simulator import plan as p
-from simulator.distributions import Constant, Exponential
+from simulator.distributions import Constant, Normal
 from simulator.engines import contract
 from simulator.scenario import presets
 from simulator.scenario.lower_load import lower_loads
@@ -127,7 +127,7 @@ def _server(entry: Document, routes: Sequence[p.Route], streams: Streams) -> p.S
 
 def _connect_delay(mean_ns: int, streams: Streams) -> int:
     name = "server.overheads.connect_delay"
-    return streams.add(name, Exponential(mean_ns)) if mean_ns else p.NO_STREAM
+    return streams.add(name, Normal(mean_ns, mean_ns / 2)) if mean_ns else p.NO_STREAM
 
 
 def _lost_ppm(loop: str, gil: Any) -> tuple[int, int, int]:

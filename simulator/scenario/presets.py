@@ -119,7 +119,7 @@ OVERHEADS = {
     "connect_delay": (
         "0s",
         "What delays the opening of a connection while the database's cores are idle, in the mean; "
-        "an exponential time.",
+        "normal, its standard deviation half of that.",
     ),
     "connect_refused": ("5.4ms", "Being refused a connection; default: as connect."),
     "close": ("3.3ms", "Closing a connection."),

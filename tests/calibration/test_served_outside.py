@@ -9,12 +9,16 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from types import SimpleNamespace
+from typing import Any
 
 import aiohttp
 import pytest
 
 from simulator.calibration.generator import CouldNotKeepUp, drive
 from simulator.calibration.served import Running, serve
+from simulator.calibration.served.on_loop import OnLoop
+from simulator.plan import Broadcast
 from simulator.scenario import load, loads
 from simulator.workload import Workload
 from tests.calibration.asking import ask, ask_many, makespan_s, within
@@ -174,6 +178,26 @@ def test_a_broadcast_reaches_every_socket_at_its_cost(running: Running) -> None:
             return (int(marks["b"]) - int(marks["a"])) / 1e9
 
     assert 50 * 0.0002 < asyncio.run(heard()) < 0.5
+
+
+class _Socket:
+    async def send_text(self, _: str) -> None:
+        """Room in its buffer."""
+
+
+def test_what_one_send_takes_too_much_the_next_one_takes_less() -> None:
+    """Looks at the clock, 1 to 2 us for each socket, are part of the 20; by thread time."""
+    sockets = [_Socket()] * 1000
+    code: Any = OnLoop.__new__(OnLoop)
+    code.process = SimpleNamespace(draw_each=lambda _: lambda task, number: 20_000, sockets=sockets)
+    sends = code._broadcast(Broadcast(1000, 0), -1)
+
+    async def took_ns() -> int:
+        began = time.thread_time_ns()
+        await sends(None)
+        return time.thread_time_ns() - began
+
+    assert asyncio.run(took_ns()) == pytest.approx(20e6, rel=0.02)
 
 
 def test_the_messages_of_a_stream_come_over_a_websocket(running: Running) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from simulator.distributions import Normal
 from simulator.engines.reference import run
 from simulator.plan import UNLIMITED, Plan
 from simulator.scenario import loads
@@ -74,13 +75,15 @@ def test_a_connection_that_is_opened_on_idle_cores_is_delayed() -> None:
 
 
 def test_without_cores_of_the_database_each_opening_has_its_delay() -> None:
-    """An exponential: 4 standard errors of the mean of 20,000."""
+    """Normal, its deviation half of its mean: 4 standard errors of the mean of 20,000."""
     case = loads(DELAYED, [IN_OTHER]).plan
     drawn = Workload(case).time(case.server.connect_delay, 0, 1)
     trace = run(case, Workload(case))
     assert trace.latency_ns.tolist() == [14 * MS + drawn(i) for i in range(3)]
     assert len({drawn(i) for i in range(3)}) == 3
-    assert np.mean([drawn(i) for i in range(20_000)]) == pytest.approx(MS, rel=4 / 20_000**0.5)
+    assert np.mean([drawn(i) for i in range(20_000)]) == pytest.approx(
+        Normal(MS, MS / 2).mean_ns, rel=2 / 20_000**0.5
+    )
 
 
 def test_a_connection_that_is_open_is_not_delayed() -> None:
