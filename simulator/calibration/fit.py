@@ -230,7 +230,7 @@ def _fit_loop(machine: Machinery, seen: _Seen) -> Fit:
         crowd = [_makespan(a) - CROWD_QUERY_S for a in seen["burst", CROWD]]
         opens = _value("connect", np.asarray(crowd) * _PROCESSORS / CROWD_N)
         values += [opens, _value("close", fresh - opens.mean_s)]  # together what one alone takes
-        # What varies beyond a request that does nothing is half of the delay (``presets``).
+        # The standard deviation beyond that of a request that does nothing is half of the delay.
         more = _variances(alone) - _variances(seen["single", NOTHING]).mean()
         values.append(_value("connect_delay", 2 * np.sqrt(np.maximum(more, 0.0))))
     if ("refused", REFUSED) in seen:

@@ -33,8 +33,8 @@ RUNS = 3
 SPLITS = 40
 """Of a server with several workers: observed, and predicted with."""
 FRESH_SPLITS = 20
-"""The same where each run has a server of its own. The first thousand connections of four workers
-that have just started are shared evenly, and by 235 to one of them; later ones are not."""
+"""The same where each run has a server of its own: the first thousand connections of four workers
+are shared as 295, 235, 235, 235 or 423, 235, 235, 107, later ones as 469, 345, 142, 44."""
 TRIES = 3
 """Of a run that the generator could not keep up with, or that others disturbed."""
 DELAYED_MAX = 0.10

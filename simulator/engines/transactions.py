@@ -168,7 +168,11 @@ class Transactions:
             raise failed
 
     def _opens(self, task: Task, step: With, connection: Connection) -> Steps:
-        """Open a connection; returns the failure if it is refused, or the database out."""
+        """Open a connection; returns the failure if it is refused, or the database out.
+
+        Its work is shared with what else is on the database's cores; it is late on top where
+        nobody is on them yet, for they, the backend and the loop have to wake up.
+        """
         pool, overheads = self.plan.pools[step.pool], self.plan.server.overheads
         try:
             self.processes[task.process].pools[step.pool].connect(connection)

@@ -22,6 +22,7 @@ from simulator.engines import costs, reference, transactions, wiring
 from simulator.engines.compiled import (
     clock,
     connection_pool,
+    cores,
     draws,
     engine,
     event_loop,
@@ -167,6 +168,7 @@ BROKEN: list[tuple[str, Any, str, Any]] = [
     ("no CPU of the client", program, "FRAMEWORK", program.CPU),
     ("urgent calls wait", lower_outside, "UNLIMITED", 0),
     ("pools open alike", compiled_transactions, "draw", _of_the_first_pool),
+    ("cores are never idle", compiled_transactions, "RUNNING", cores.CORES_N),
 ]
 
 
