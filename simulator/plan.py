@@ -299,6 +299,8 @@ class Overheads:
     first_request_ns: int  # CPU of the first request of each process beyond the others'
     worker_ns: int  # CPU of a sync worker or a server thread per request
     query_cpu_ns: int  # CPU of the driver for a query; `engines.costs` says when
+    query_wake_ns: int  # CPU of a driver as the first connection after a pause goes back
+    backend_wake_ns: int  # what a query of 4 ms or more is late by, unless it computes
     pool_hold_ns: int  # hold of a connection beyond its use, in every try of a transaction
     lock_hold_ns: int  # hold of row locks beyond their use, before the commit
     connect_ns: int  # opening a connection; CPU of the database's cores

@@ -15,20 +15,17 @@ import numpy as np
 from simulator.engines import contract
 from simulator.plan import (
     NEVER,
-    Broadcast,
     Call,
-    Cpu,
     Gather,
     Lock,
     Plan,
     Step,
-    Stream,
     ToThread,
-    Wait,
     With,
 )
 from simulator.trace import NOT_FINISHED, NOT_GRANTED, Trace
 from simulator.workload import Workload
+from tests.drawn import drawn
 from tests.overtaken import kept_for_the_woken, surplus_is_closed, wakes, while_it_wakes
 
 WAYS_MAX = 64
@@ -243,7 +240,7 @@ def holds_are_what_was_drawn(plan: Plan, trace: Trace, workload: Workload) -> No
         rows = np.flatnonzero(ok & (trace.route == index))
         for request in rows.tolist():
             expected: dict[int, int] = defaultdict(int)
-            _drawn(plan, route.steps, workload, int(trace.index[request]), expected)
+            drawn(plan, route.steps, workload, int(trace.index[request]), expected)
             _called(plan, route.steps, workload, int(trace.index[request]), expected)
             for cause in (contract.CPU, contract.AWAIT, contract.BLOCK):
                 expected.setdefault(cause, 0)
@@ -269,9 +266,9 @@ def a_gather_books_one_of_its_branches(plan: Plan, trace: Trace, workload: Workl
         for request in np.flatnonzero(ok & (trace.route == index)).tolist():
             possible = set()
             for way in ways:
-                drawn: dict[int, int] = defaultdict(int)
-                _drawn(plan, way, workload, int(trace.index[request]), drawn)
-                possible.add(tuple(drawn[cause] for cause in causes))
+                expected: dict[int, int] = defaultdict(int)
+                drawn(plan, way, workload, int(trace.index[request]), expected)
+                possible.add(tuple(expected[cause] for cause in causes))
             held = tuple(trace.spent_ns[request, causes].tolist())
             assert held in possible, f"request {request}: held {held}, no branch has drawn that"
 
@@ -294,36 +291,6 @@ def _straightened(steps: tuple[Step, ...]) -> list[tuple[Step, ...]]:
 def _given_up(trace: Trace) -> np.ndarray:
     """Rows of requests of which an attempt failed for its client: draws and visits of others."""
     return trace.attempts.request[trace.attempts.outcome != contract.OK]
-
-
-def _drawn(
-    plan: Plan,
-    steps: tuple[Step, ...],
-    workload: Workload,
-    request: int,
-    out: dict[int, int],
-) -> None:
-    for step in steps:
-        if isinstance(step, Cpu | Wait):
-            ns = workload.time(step.time)(request)
-            if step.cause == contract.AWAIT:
-                ns += plan.server.overheads.timer_ns
-            elif step.cause == contract.BLOCK:
-                ns += plan.server.overheads.sleep_ns
-            out[step.cause] += ns
-        elif isinstance(step, Stream):
-            overheads = plan.server.overheads
-            in_thread = step.per_chunk_thread or not step.frees_loop
-            overshoot_ns = overheads.sleep_ns if in_thread else overheads.timer_ns
-            for chunk in range(workload.time(step.chunks)(request)):
-                every = workload.time(step.every, 0, chunk)(request)
-                out[contract.STREAM] += every and every + overshoot_ns
-                out[contract.CPU] += workload.time(step.cpu, 0, chunk)(request)
-        elif isinstance(step, Broadcast):
-            sends = (workload.time(step.cpu, 0, i)(request) for i in range(step.sockets))
-            out[contract.CPU] += sum(sends)
-        elif isinstance(step, With | ToThread):
-            _drawn(plan, step.steps, workload, request, out)
 
 
 def _is_redone(steps: tuple[Step, ...]) -> bool:

@@ -49,6 +49,10 @@ def scenario(seed: int) -> Document:
     later = random.Random(f"connect_delay {seed}")
     if isinstance(overheads, dict) and "connect" in overheads and later.random() < 0.5:
         overheads["connect_delay"] = later.choice(["100us", "2ms"])
+    later = random.Random(f"query_wake {seed}")
+    if isinstance(overheads, dict) and "pool_hold" in overheads and later.random() < 0.5:
+        overheads["query_wake"] = later.choice(["70us", "2ms"])
+        overheads["backend_wake"] = later.choice(["0s", "300us", "5ms"])
     return document
 
 

@@ -50,7 +50,7 @@ def run_findings(
 
 def is_random(plan: Plan) -> bool:
     """Whether another seed would give other latencies."""
-    if plan.server.overheads.loop_wake_ns:
+    if plan.server.overheads.loop_wake_ns or plan.server.overheads.query_wake_ns:
         return True
     return any(load.kind is LoadKind.POISSON for load in plan.loads) or any(
         not isinstance(stream.distribution, Constant) for stream in plan.streams

@@ -8,7 +8,12 @@ query through SQLAlchemy's async engine has four parts of .2 to .5 ms each, befo
 before the query, after its answer, after that of ``ROLLBACK``. asyncpg's pool sends the query at
 once, and resets afterwards.
 
-A loop that has waited for long finds its processor cold (``models.event_loop``).
+A loop that has waited for long finds its processor cold (``models.event_loop``), and a driver its
+own code: of a query through SQLAlchemy's async engine that had slept for 50 ms or a second, .93 ms
+of CPU came with its answer (.35 in a loop without a pause), .35 as the connection was given back
+(.15), .12 as the next was taken (.07); waking up after as long a pause takes this loop .5 ms for
+anybody. So ``query_wake`` comes where a connection is given back, on the first after a pause. The
+processor of a backend that sleeps is cold, too (``backend_wake``), not of one that computes.
 """
 
 from __future__ import annotations
@@ -21,6 +26,11 @@ COLD_AFTER_NS = 4_000_000
 COLD_LEAST, COLD_OPTIONS = 700, 601
 """Of the mean, in thousandths: what a pause costs at least, and from how many values it is
 drawn, each as likely."""
+
+
+def slept(cold_ns: int, ns: int) -> int:
+    """What one that has slept for so long takes longer, where 4 ms or more cost ``cold_ns``."""
+    return cold_ns * min(ns, COLD_AFTER_NS) // COLD_AFTER_NS
 
 
 def client_costs(plan: Plan, service: int) -> tuple[int, int, int]:

@@ -1,4 +1,4 @@
-"""Steps on a database: connections, transactions, row locks, queries that share its cores."""
+"""Steps on a database: connections, transactions, row locks."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ import simpy
 
 from models import (
     CommitLog,
-    Cores,
     DeadlockDetected,
-    Job,
     LockRefused,
     RowLock,
     SerializationFailure,
@@ -24,9 +22,9 @@ from models.connection_pool import Connection
 from simulator.engines import contract
 from simulator.engines.acquiring import acquire, go_on_behind_the_woken
 from simulator.engines.contract import FRAMEWORK, PHASE_TIMER
-from simulator.engines.costs import DriverCosts, driver_costs
+from simulator.engines.costs import driver_costs
 from simulator.engines.failed import Failed
-from simulator.engines.faults import Faults
+from simulator.engines.queries import Queries
 from simulator.engines.task import Task, Visit
 from simulator.plan import (
     NEVER,
@@ -35,12 +33,10 @@ from simulator.plan import (
     Gather,
     Lock,
     Step,
-    Target,
     ToThread,
     Wait,
     With,
 )
-from simulator.trace import NOT_GRANTED
 
 if TYPE_CHECKING:
     from simulator.engines.steps import StepRunner
@@ -96,12 +92,11 @@ class OpenTransaction:
 
 
 class Transactions:
-    """Runs ``With`` and ``Lock``, and ``Wait`` where it is a query that others slow down.
+    """Runs ``With`` and ``Lock``.
 
-    A statement that begins in an outage fails at once, and its transaction with it; one
-    that has begun ends. Opening a connection forks a backend (PostgreSQL), also for one that is
-    refused (which does less): where the database has cores it is work on them. Resetting and
-    closing take none, and a fault slows none of the three.
+    A statement that begins in an outage fails at once, and its transaction with it; one that has
+    begun ends. Opening a connection forks a backend (PostgreSQL), also for one that is refused:
+    where the database has cores it is work on them. Resetting and closing take none.
     """
 
     def __init__(self, runner: StepRunner) -> None:
@@ -109,23 +104,20 @@ class Transactions:
         self.plan = runner.plan
         self.clock = runner.clock
         self.processes = runner.processes
-        self.faults = Faults(self.plan)
         self.costs = [driver_costs(self.plan, i) for i in range(len(self.plan.pools))]
         self.log = CommitLog()
         self.rows: dict[tuple[int, int], RowLock] = {}
         self.choose = [self._chooser(lock) for lock in range(len(self.plan.locks))]
-        self.wait = runner.steps[Wait]
+        self.queries = queries = Queries(runner)
         self.steps: dict[type, Callable[..., Steps]] = {With: self._with, Lock: self._lock}
-        self.shared_databases = self._shared_databases()
-        self.queries = {contract.hold_query(i): i for i in range(len(self.plan.pools))}
-        if self.shared_databases or self.plan.server.overheads.query_cpu_ns:
-            self.steps[Wait] = self._wait
+        if self.plan.pools:
+            self.steps[Wait] = queries.wait
         # Blocks that lock no row and lose none: they need no transaction.
         self.plain = {
             id(step)
             for route in self.plan.routes
             for step in _withs((*route.steps, *route.after))
-            if not step.serializable and not self.shared_databases and not _locks(step.steps)
+            if not step.serializable and not queries.shared and not _locks(step.steps)
         }
 
     # Connections and transactions.
@@ -171,37 +163,40 @@ class Transactions:
         """Open a connection; returns the failure if it is refused, or the database out.
 
         Its work is shared with what else is on the database's cores; it is late on top where
-        nobody is on them yet, for they, the backend and the loop have to wake up.
+        nobody is on them yet, for they, the backend and the loop have to wake up. A loop greets
+        the database in its next turn, reads the answer in another and goes on in a third.
         """
         pool, overheads = self.plan.pools[step.pool], self.plan.server.overheads
+        process = self.processes[task.process]
+        in_turns = step.frees_loop and overheads.connect_ns
+        if in_turns:  # as `asyncpg.connect` on uvloop: three turns, if nothing else is to be done
+            yield from self.runner.next_turn(task, process)
         try:
-            self.processes[task.process].pools[step.pool].connect(connection)
+            process.pools[step.pool].connect(connection)
         except TooManyConnections:
             yield from self._fork(task, step, overheads.connect_refused_ns)
             return Failed(contract.connection_refused(self.plan, pool.database))
         self.runner.wiring.opened(task.request, pool, connection)
-        if self._is_out(pool.database):
+        if self.queries.is_out(pool.database):
             return Failed(contract.database_error(self.plan, pool.database))
-        cores = self._cores_of(pool.database)
+        cores = self.queries.cores_of(pool.database)
         late = self.plan.server.connect_delay != NO_STREAM and not (cores and cores.running)
         yield from self._fork(task, step, overheads.connect_ns)
+        if in_turns:
+            yield from self.runner.next_turn(task, process)
         if late:
             ns = self.runner.draw(task, self.plan.server.connect_delay, step.pool)
-            cause = contract.hold_connect(step.pool)
-            yield from self.runner.hold(task, ns, cause, step.frees_loop)
+            yield from self.runner.hold(task, ns, contract.hold_connect(step.pool), step.frees_loop)
         return None
 
     def _fork(self, task: Task, step: With, ns: int) -> Steps:
         """Open a connection, or be refused one: CPU of a backend where the database has cores."""
         database = self.plan.pools[step.pool].database
         cause = contract.hold_connect(step.pool)
-        if ns and self._cores_of(database):
-            yield from self._compute(task, cause, database, ns, step.frees_loop)
+        if ns and self.queries.cores_of(database):
+            yield from self.queries.compute(task, cause, database, ns, step.frees_loop)
         else:
             yield from self.runner.hold(task, ns, cause, step.frees_loop)
-
-    def _cores_of(self, database: int) -> Cores | None:
-        return None if database == NO_DATABASE else self.runner.wiring.database_cores[database]
 
     def _begin(self, task: Task, step: With) -> Steps:
         costs, cause = self.costs[step.pool], contract.hold_connect(step.pool)
@@ -212,8 +207,12 @@ class Transactions:
     def _end(self, task: Task, step: With) -> Steps:
         costs, cause = self.costs[step.pool], contract.hold_connect(step.pool)
         yield from self.runner.hold(task, costs.end_hold_ns, cause, step.frees_loop)
-        if costs.end_ns:
-            yield from self.runner.compute(task, costs.end_ns, FRAMEWORK)
+        ns = costs.end_ns
+        if step.frees_loop:
+            process = self.processes[task.process]
+            ns, process.driver_ns = ns + process.driver_ns, 0
+        if ns:
+            yield from self.runner.compute(task, ns, FRAMEWORK)
 
     def _run_until_done(self, task: Task, step: With) -> Steps:
         """Run the block, again while it loses a row and may; returns its failure if any."""
@@ -259,8 +258,8 @@ class Transactions:
         transaction = task.transactions[-1]
         if transaction.model.ended:
             raise Failed(transaction.failure)
-        if self._is_out(transaction.database):
-            raise self._outage(task, transaction.database)
+        if self.queries.is_out(transaction.database):
+            raise self.queries.outage(task, transaction.database)
         number = self._row_number(task, step.lock)
         row = self._row(step.lock, number)
         if row.is_held_by(transaction.model, shared=step.shared):
@@ -317,72 +316,6 @@ class Transactions:
         if database != NO_DATABASE:
             timeout = self.plan.databases[database].deadlock_timeout_ns
         return None if timeout >= NEVER else timeout
-
-    # Queries on a database with cores or faults.
-
-    def _shared_databases(self) -> dict[int, int]:
-        """The database of each cause that is a query on one whose cores it uses, or with faults."""
-        struck = {fault.index for fault in self.plan.faults if fault.target is Target.DATABASE}
-        databases = enumerate(self.plan.databases)
-        shared = {i for i, d in databases if contract.queries_share(d)} | struck
-        pools = enumerate(self.plan.pools)
-        return {contract.hold_query(i): p.database for i, p in pools if p.database in shared}
-
-    def _wait(self, task: Task, step: Wait) -> Steps:
-        pool = self.queries.get(step.cause)
-        if pool is None:
-            return self.wait(task, step)
-        return self._query(task, step, self.costs[pool])
-
-    def _query(self, task: Task, step: Wait, costs: DriverCosts) -> Steps:
-        """A query, with what the driver computes before it is sent and after its answer."""
-        database = self.shared_databases.get(step.cause)
-        if costs.before_ns:
-            yield from self.runner.compute(task, costs.before_ns, FRAMEWORK)
-        if database is None:
-            yield from self.wait(task, step)
-        else:
-            yield from self._shared_query(task, step, database)
-        if costs.after_ns:
-            yield from self.runner.compute(task, costs.after_ns, FRAMEWORK)
-
-    def _shared_query(self, task: Task, step: Wait, database: int) -> Steps:
-        drawn = self.runner.draw(task, step.time)
-        ns = self.faults.struck(Target.DATABASE, database, self.clock.now, drawn)
-        if ns is None:
-            raise self._outage(task, database)
-        if ns and contract.queries_share(self.plan.databases[database]):
-            yield from self._compute(task, step.cause, database, ns, step.frees_loop)
-        else:
-            yield from self.runner.hold(task, ns, step.cause, step.frees_loop)
-
-    def _compute(self, task: Task, hold: int, database: int, work: int, frees_loop: bool) -> Steps:
-        """Share the database's cores; what it takes beyond the work is the wait for them."""
-        cores = self.runner.wiring.database_cores[database]
-        assert cores is not None
-        wait = contract.wait_for_core_of(self.plan, database)
-        station = self.runner.wiring.cores_station(wait)
-        began = self.clock.now
-        job = Job(work, task)
-
-        def ended(_: simpy.Event) -> None:
-            now = self.clock.now
-            task.book_until(now - work, wait)
-            self.runner.recorder.visit(station, task, NOT_GRANTED, began, began, now, work)
-
-        event = cores.begin(job)
-        event.callbacks.append(ended)
-        try:
-            yield from self.runner.wait_for(task, event, hold, frees_loop, False)
-        finally:
-            cores.take_off(job)
-
-    def _is_out(self, database: int) -> bool:
-        return self.faults.struck(Target.DATABASE, database, self.clock.now, 0) is None
-
-    def _outage(self, task: Task, database: int) -> Failed:
-        """The failure of a statement that begins in an outage, and of its transaction."""
-        return task.transactions[-1].fail(contract.database_error(self.plan, database))
 
 
 _FAILURES: dict[type | None, int] = {

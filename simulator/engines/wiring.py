@@ -20,7 +20,7 @@ from models import (
 from models.connection_pool import Connection
 from models.event_loop import Release
 from simulator.engines import contract
-from simulator.engines.costs import COLD_AFTER_NS, COLD_LEAST, COLD_OPTIONS
+from simulator.engines.costs import COLD_LEAST, COLD_OPTIONS, slept
 from simulator.engines.recorder import Recorder
 from simulator.plan import NEVER, NO_DATABASE, UNLIMITED, Plan, Pool, ServerKind
 from simulator.record import dataclass
@@ -45,6 +45,7 @@ class Process:
     cores_station: int
     has_served: bool = False
     threads_started: int = 0
+    driver_ns: int = 0  # what the next one that gives a connection back takes longer
 
 
 class Wiring:
@@ -169,16 +170,20 @@ class Wiring:
         return lost
 
     def _wake(self, process: int) -> Callable[[int], int] | None:
-        numbers, cold_ns = iter(range(2**62)), self.plan.server.overheads.loop_wake_ns
+        numbers, overheads = iter(range(2**62)), self.plan.server.overheads
 
         def wake(pause: int) -> int:
-            mean_ns = cold_ns * min(pause, COLD_AFTER_NS) // COLD_AFTER_NS
-            if not mean_ns:
+            loop_ns = slept(overheads.loop_wake_ns, pause)
+            driver_ns = slept(overheads.query_wake_ns, pause)
+            if not loop_ns and not driver_ns:
                 return 0
             drawn = self.workload.decide(f"loop wake[{process}]", next(numbers), COLD_OPTIONS)
-            return mean_ns * (COLD_LEAST + drawn) // 1000
+            cold_ns = driver_ns * (COLD_LEAST + drawn) // 1000
+            cold = self.processes[process]
+            cold.driver_ns = max(cold.driver_ns, cold_ns)
+            return loop_ns * (COLD_LEAST + drawn) // 1000
 
-        return wake if cold_ns else None
+        return wake if overheads.loop_wake_ns or overheads.query_wake_ns else None
 
     def _pool(self, pool: Pool) -> ConnectionPool:
         database = None if pool.database == NO_DATABASE else self.databases[pool.database]

@@ -191,5 +191,5 @@ def _computes(step: p.Step, costs: p.Overheads, made: Sequence[p.TimeStream]) ->
         aiohttp_ns = costs.aiohttp_call_ns + costs.aiohttp_connect_ns
         return costs.client_call_ns + costs.client_scan_ns + aiohttp_ns > 0
     if isinstance(step, p.With):
-        return costs.query_cpu_ns > 0
+        return costs.query_cpu_ns + costs.query_wake_ns > 0
     return isinstance(step, p.Stream | p.Broadcast) and made[step.cpu].distribution != _NOTHING

@@ -110,6 +110,16 @@ OVERHEADS = {
         "CPU of the driver for a query: half before it is sent, half after; where the driver "
         "begins a transaction a quarter before BEGIN, the query and the end, and after that.",
     ),
+    "query_wake": (
+        "0s",
+        "CPU of the driver, beyond `query_cpu`, as the first connection goes back after its loop "
+        "paused (its code is cold): for 4 ms or more, after a shorter pause in proportion.",
+    ),
+    "backend_wake": (
+        "0s",
+        "How late a query of 4 ms or more answers whose backend sleeps until then (cold caches); a "
+        "shorter one in proportion.",
+    ),
     "pool_hold": ("1.2ms", "Hold of a connection beyond its use, in every try: BEGIN, the reset."),
     "lock_hold": (
         "2.8ms",
@@ -144,9 +154,9 @@ its first request through AnyIO (a `def` route, a streamed answer) imports AnyIO
 13 modules, 27 to 50 ms, one that needs none of it takes 3 to 6 ms more than the next; each
 `Thread.start()` waits until the thread runs, .3 to 1.2 ms among 40. `refusal` was not measured
 there: on another such machine it took .56 of what a request took; `loop_wake` neither: .7 to .9 ms
-on another, part of `timer`, `sleep` and `pool_hold` here. What `query_cpu`,
-`connect_refused` and `aiohttp_connect` stand for is part of `pool_hold`, `connect` and
-`aiohttp_call` there; `connect_delay` was not noted. (300 forks at once took 1.17 s there on two
+on another, part of `timer`, `sleep` and `pool_hold` here. What `query_cpu`, `query_wake`,
+`backend_wake`, `connect_refused` and `aiohttp_connect` stand for is part of `pool_hold`, `connect`
+and `aiohttp_call` there; `connect_delay` was not noted. (300 forks at once took 1.17 s there on two
 cores, their refusals included; `sim calibrate` tells the two apart: 3.3 and 2 ms of a core on that
 other machine.)
 """

@@ -18,9 +18,10 @@ from models import GIL, Owner
 from models.gpu_batch import _Line
 from simulator.analysis.folding import VisitFolding
 from simulator.engine import EVENTS_WHEN_KEPT, Engine, chosen, events_of, run
-from simulator.engines import costs, reference, transactions, wiring
+from simulator.engines import costs, queries, reference, transactions, wiring
 from simulator.engines.compiled import (
     clock,
+    code,
     connection_pool,
     cores,
     draws,
@@ -29,18 +30,23 @@ from simulator.engines.compiled import (
     gathers,
     gil,
     gpu_batch,
+    instructions,
     jit,
     kernel,
     lower_outside,
     memory,
+    process,
     program,
     rate_limit,
     servers,
     steps,
     task,
 )
+from simulator.engines.compiled import queries as compiled_queries
 from simulator.engines.compiled import transactions as compiled_transactions
+from simulator.engines.compiled.connection_pool import DATABASE_FAULTS
 from simulator.engines.compiled.failures import NotCompiled
+from simulator.engines.compiled.writer import Writer
 from simulator.plan import Plan
 from simulator.scenario import load, loads
 from simulator.trace import first_difference
@@ -120,6 +126,11 @@ def _all_at_the_end(plan: Plan, pool: int) -> costs.DriverCosts:
     return replace(found, begin_hold_ns=0, end_hold_ns=held)
 
 
+def _as_if_warm(m: Any, task: int, ns: int) -> int:
+    m[task + steps.NS] = ns
+    return code.GO
+
+
 def _never_stops(m: Any, task: int) -> None:
     gil.wait_an_interval(m, m[task + gil.PROC], task)
 
@@ -153,7 +164,12 @@ BROKEN: list[tuple[str, Any, str, Any]] = [
     ("no reset on release, in SimPy", transactions, "driver_costs", _no_reset),
     ("BEGIN takes no time", program, "driver_costs", _all_at_the_end),
     ("a pause costs the same, however long", event_loop, "COLD_AFTER_NS", 1),
-    ("a pause costs the same, in SimPy", wiring, "COLD_AFTER_NS", 1),
+    ("a pause costs the same, in SimPy", wiring, "slept", lambda cold_ns, ns: cold_ns),
+    ("backends are late, however short a query", queries, "slept", lambda cold_ns, ns: cold_ns),
+    ("backends that compute are late", compiled_queries, "QUERY_CORES", DATABASE_FAULTS),
+    ("a driver is as cold as a backend", event_loop, "QUERY_WAKE", process.BACKEND_WAKE),
+    ("a cold driver gives back at once", instructions, "ends_ns", _as_if_warm),
+    ("openings and resets take no turns", Writer, "turn", lambda self, if_any: None),
     ("a quantum that nobody asks for", kernel, "interval_over", _never_stops),
     ("a quantum that nobody asks for, in SimPy", GIL, "_interval_over", lambda *_: None),
     ("a timeout before the end of a hold", connection_pool, "PHASE_TIMER", 0),

@@ -114,3 +114,82 @@ def test_queries_that_wait_leave_the_cores_to_connections() -> None:
     assert finished(trace) == [18, 18]
     expected = {"wait database cores:pg": 4, "hold connection:db": 4, "hold query:db": 10}
     assert ledger(trace, 0) == expected
+
+
+TURNS = """
+load: {requests: 1, at: once}
+server: {preset: fastapi, overheads: {connect: 1ms}}
+pools: {db: {size: 0, overflow: 10}}
+routes:
+  opens: {handler: async def, steps: [{query: db, time: 10ms}]}
+  computes: {handler: async def, steps: [{cpu: 10ms}]}
+"""
+
+
+def ends_of(at: list[int], route: list[int], connect: str) -> list[float]:
+    case = loads(TURNS, [f"server.overheads.connect={connect}"]).plan
+    workload = Workload.scripted(case, arrival=[ms * MS for ms in at], route=route)
+    trace = run(case, workload)
+    invariants.check(case, trace, workload)
+    return finished(trace)
+
+
+@pytest.mark.parametrize(("connect", "end"), [("1ms", 31), ("0s", 20)])
+def test_a_loop_greets_a_database_in_its_next_turn(connect: str, end: int) -> None:
+    """At 10 both that came at 5 have their turn; the backend begins when the other has computed.
+
+    An opening that takes no time takes no turn: then the query has ended by 20.
+    """
+    assert ends_of([0, 5, 5], [1, 0, 1], connect) == [10, end, 20]
+
+
+@pytest.mark.parametrize(("connect", "end"), [("1ms", 40), ("0s", 10)])
+def test_the_answer_is_read_in_one_turn_and_used_in_the_next(connect: str, end: int) -> None:
+    """It is there at 1, read at 10 with two requests, whose handlers have the turn before it."""
+    assert ends_of([0, 0, 0, 0], [0, 1, 1, 1], connect) == [end, 10, 20, 30]
+
+
+COLD = """
+load: {rate: 20/s, arrivals: constant, requests: 2}
+server: {preset: fastapi, overheads: {loop_wake: 1ms, query_wake: 2ms, backend_wake: 3ms}}
+pools: {db: {size: 2, driver: async}}
+routes: {r: {handler: async def, steps: [{query: db, time: 10ms}]}}
+"""
+
+
+@pytest.mark.parametrize(("query_ms", "backend_ms"), [(10, 3), (4, 3), (2, 1.5), (0, 0)])
+def test_queries_find_a_cold_loop_a_cold_driver_and_a_cold_backend(
+    query_ms: float, backend_ms: float
+) -> None:
+    """The request is late by 1 ms, its answer by another, its end by its driver's 2.
+
+    A shorter pause costs in proportion, but the driver has been cold since the longer one before;
+    the draws are .7 to 1.3 of each.
+    """
+    case = loads(COLD, [f"routes.r.steps=[{{query: db, time: {query_ms}ms}}]"]).plan
+    trace = run(case, Workload(case))
+    invariants.check(case, trace, Workload(case))
+    paused = min(query_ms + backend_ms, 4) / 4
+    for request in range(2):
+        spent = ledger(trace, request)
+        assert spent.get("hold query:db", 0) == query_ms + backend_ms
+        assert 0.7 * (1 + paused) <= spent["wait event loop"] <= 1.3 * (1 + paused)
+        assert 1.4 <= spent["hold framework"] <= 2.6
+    assert trace.latency_ns[0] != trace.latency_ns[1]
+
+
+def test_one_driver_is_cold_after_a_pause_the_others_find_it_warm() -> None:
+    """Two queries end together: the first that gives back its connection pays."""
+    case = loads(COLD, ["load={requests: 2, at: once}"]).plan
+    workload = Workload(case)
+    trace = run(case, workload)
+    invariants.check(case, trace, workload)
+    first, second = (ledger(trace, request) for request in range(2))
+    assert 1.4 <= first["hold framework"] <= 2.6
+    assert "hold framework" not in second
+
+
+def test_queries_that_compute_have_no_cold_backend() -> None:
+    text = COLD.replace("size: 2", "size: 2, database: pg")
+    case = loads(text, ["databases={pg: {preset: postgresql, cores: 1}}"]).plan
+    assert ledger(run(case, Workload(case)), 0)["hold query:db"] == 10

@@ -152,6 +152,8 @@ def test_the_whole_document() -> None:
                     "first_request",
                     "worker",
                     "query_cpu",
+                    "query_wake",
+                    "backend_wake",
                     "pool_hold",
                     "lock_hold",
                     "connect",

@@ -53,6 +53,8 @@ SOURCES = {
 UNKNOWN = {
     "query_cpu": "0s",
     "loop_wake": "0s",
+    "query_wake": "0s",
+    "backend_wake": "0s",
     "aiohttp_connect": "0s",
     "connect_delay": "0s",
     "connect_refused": "5.4ms",

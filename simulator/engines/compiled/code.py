@@ -43,10 +43,12 @@ WORDS = 6
     THREAD_ENDS,
     WITH_OP,  # pool, handler, when one runs that has waited
     TAKE,  # pool, where one goes on that waits again, when it runs then
-    CONNECTED,  # pool, where the refused goes on, where one in an outage
+    CONNECTED,  # pool, where one goes on whose connection is open
+    OPENS,  # pool, where the refused goes on, where one in an outage
     DELAYED_HOLD,  # cause, frees loop
     DATABASE_HOLD,  # cause, frees loop, database
-    QUERY,  # cause, frees loop, database
+    QUERY,  # cause, frees loop, database or 0
+    ENDS_NS,  # ns
     WITH_CLOSES,  # pool
     WITH_ENDS,  # pool, whether one goes on behind whom it has woken
     BEGIN,  # database, serializable, handler
@@ -82,7 +84,7 @@ WORDS = 6
     ATTEMPT_OP,
     TRAVEL,
     END,
-) = range(73)
+) = range(75)
 
 GO, JUMPED, WAITS, FAILS, SWITCHES_TASK, STARVES, ENDS = range(7)
 """How an instruction ends: the next one, one set by it, later, in failure, in another task,

@@ -13,6 +13,7 @@ from simulator.engines.compiled.clock import (
     at,
     soon,
 )
+from simulator.engines.compiled.faults import struck
 from simulator.engines.compiled.jit import kernel
 from simulator.engines.compiled.memory import (
     CONNECTION,
@@ -347,3 +348,9 @@ def closed(m: Memory, pool: int, connection: int, now: int) -> None:
         backend = m[connection + BACKEND]
         write_visit(m, station, m[connection + OPENED_BY], backend, since, since, now, now - since)
         m[connection + OPENED_BY] = NOT_OPENED
+
+
+@kernel
+def is_out(m: Memory, database: int) -> bool:
+    """Whether a database is in an outage."""
+    return database != 0 and struck(m, m[database + DATABASE_FAULTS], m[NOW], 0) == NONE

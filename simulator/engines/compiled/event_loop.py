@@ -16,6 +16,7 @@ from simulator.engines.compiled.gil import acquire_gil, release_gil
 from simulator.engines.compiled.jit import kernel
 from simulator.engines.compiled.memory import NOW, SERVER, Memory
 from simulator.engines.compiled.process import (
+    COLD,
     DROP_ASKED,
     GIL_WAITED_FROM,
     GIL_WAITED_TO,
@@ -27,6 +28,7 @@ from simulator.engines.compiled.process import (
     LOST_PPM,
     POLLED_FIRST,
     POLLED_LAST,
+    QUERY_WAKE,
     RELEASE_COLUMN,
     SOON_FIRST,
     SOON_LAST,
@@ -67,9 +69,11 @@ def enter_loop(m: Memory, process: int, task: int, soon_ready: bool, reads: bool
         m[process + LOOP_BUSY] = 1
         pause = min(m[NOW] - m[process + IDLE_FROM], COLD_AFTER_NS)
         wake = m[m[SERVER] + LOOP_WAKE] * pause // COLD_AFTER_NS
-        if wake != 0:
+        driver = m[m[SERVER] + QUERY_WAKE] * pause // COLD_AFTER_NS
+        if wake != 0 or driver != 0:
             drawn = decide(m, m[process + WAKE_COLUMN], COLD_OPTIONS)
             wake = wake * (COLD_LEAST + drawn) // 1000
+            m[process + COLD] = max(m[process + COLD], driver * (COLD_LEAST + drawn) // 1000)
         if not has_gil and wake == 0:
             return True
         _append(m, process + TURN_FIRST, process + TURN_LAST, task)

@@ -35,6 +35,7 @@ from simulator.engines.compiled.memory import (
 )
 from simulator.engines.compiled.queries import database_hold, query
 from simulator.engines.compiled.recorder import finish
+from simulator.engines.compiled.rows import lock_row, locked_row
 from simulator.engines.compiled.servers import (
     afterwards,
     afterwards_done,
@@ -86,8 +87,8 @@ from simulator.engines.compiled.transactions import (
     commits,
     connected,
     delayed_hold,
-    lock_row,
-    locked_row,
+    ends_ns,
+    opens,
     rows_held,
     take,
     with_,
@@ -185,9 +186,13 @@ def _of_database(m: Memory, task: int, op: int, a: int, b: int, c: int) -> int:
     if op == code.TAKE:
         return take(m, task, a, b, c)
     if op == code.CONNECTED:
-        return connected(m, task, a, b, c)
+        return connected(m, task, a, b)
+    if op == code.OPENS:
+        return opens(m, task, a, b, c)
     if op == code.DELAYED_HOLD:
         return delayed_hold(m, task, a, b)
+    if op == code.ENDS_NS:
+        return ends_ns(m, task, a)
     if op == code.WITH_CLOSES:
         return with_closes(m, task, a)
     if op == code.WITH_ENDS:

@@ -98,6 +98,7 @@ from simulator.engines.compiled.memory import (
 from simulator.engines.compiled.process import COMPUTING, COMPUTING_SERIAL
 from simulator.engines.compiled.queries import database_job_ended
 from simulator.engines.compiled.rate_limit import refill
+from simulator.engines.compiled.rows import lock_settled
 from simulator.engines.compiled.servers import (
     look_at,
 )
@@ -125,7 +126,6 @@ from simulator.engines.compiled.threads import (
     FAILED,
     FRAME_HANDLER,
 )
-from simulator.engines.compiled.transactions import lock_settled
 
 
 @kernel

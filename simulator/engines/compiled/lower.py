@@ -88,6 +88,8 @@ class Lowered(LoweredOutside):
             parts.CONNECT_REFUSED: over.connect_refused_ns,
             parts.CLOSE: over.close_ns,
             parts.LOOP_WAKE: over.loop_wake_ns,
+            parts.QUERY_WAKE: over.query_wake_ns,
+            parts.BACKEND_WAKE: over.backend_wake_ns,
         }
         record = self.record(parts.SERVER_SIZE, fields)
         self.set(0, {memory.SERVER: record, memory.KEPT_LEFT: client.kept_connections})
@@ -141,7 +143,7 @@ class Lowered(LoweredOutside):
             self._process(base + i * parts.PROCESS_SIZE, i, cores[i // server.workers])
 
     def _process(self, record: int, index: int, cores: int) -> None:
-        server = self.plan.server
+        server, over = self.plan.server, self.plan.server.overheads
         instance = index // server.workers
         loop = self.first("event loop", index)
         threads = 0
@@ -163,7 +165,7 @@ class Lowered(LoweredOutside):
             parts.IDLE_FROM: -COLD_AFTER_NS,
             parts.WAKE_COLUMN: (
                 self.source.column(f"loop wake[{index}]")
-                if server.overheads.loop_wake_ns and loop_task
+                if (over.loop_wake_ns or over.query_wake_ns) and loop_task
                 else 0
             ),
             parts.RELEASE_COLUMN: (

@@ -47,8 +47,9 @@ from __future__ import annotations
     WATCHED,
     HAS_SERVED,
     THREADS_STARTED,
+    COLD,  # ns that the next driver that gives a connection back takes longer
     PROCESS_SIZE,
-) = range(44)
+) = range(45)
 
 (
     _INSTANCE_LINK,
@@ -97,8 +98,10 @@ from __future__ import annotations
     CONNECT_REFUSED,
     CLOSE,
     LOOP_WAKE,
+    QUERY_WAKE,
+    BACKEND_WAKE,
     SERVER_SIZE,
-) = range(35)
+) = range(37)
 
 # A route.
 (

@@ -9,7 +9,7 @@ from simulator.engines.compiled import code
 from simulator.engines.compiled.facts import needs_no_transaction, numbers_of_calls, slowed_by
 from simulator.engines.compiled.store import Store
 from simulator.engines.compiled.writer import Label, Writer
-from simulator.engines.contract import BACKOFF, CPU, FRAMEWORK, STREAM, THREADS
+from simulator.engines.contract import CPU, FRAMEWORK, STREAM, THREADS
 from simulator.engines.costs import client_costs, driver_costs
 from simulator.plan import (
     NEVER,
@@ -203,17 +203,14 @@ class Program(Writer):
         if step.cause not in queries:
             self._hold(step)
             return
-        costs = self.costs[queries.index(step.cause)]
+        costs, database = self.costs[queries.index(step.cause)], slowed_by(self.plan, step.cause)
+        record = 0 if database == NO_DATABASE else self.databases[database]
         self._compute(costs.before_ns)
-        self._hold(step)
+        self.emit(code.DRAW_NS, step.time)
+        self.emit(code.QUERY, step.cause, int(step.frees_loop), record)
         self._compute(costs.after_ns)
 
     def _hold(self, step: Wait) -> None:
-        database = slowed_by(self.plan, step.cause)
-        if database != NO_DATABASE:
-            self.emit(code.DRAW_NS, step.time)
-            self.emit(code.QUERY, step.cause, int(step.frees_loop), self.databases[database])
-            return
         overshoot = {
             contract.AWAIT: self.overheads.timer_ns,
             contract.BLOCK: self.overheads.sleep_ns,
@@ -304,11 +301,11 @@ class Program(Writer):
             self.emit(code.CALL_CONNECTED, ends)
         if cpu_ns or connect_ns:
             self.emit(code.IF_LOST, uses)
-            self._turn(frees)
+            self.turn(frees)
             if connect_ns:
                 self.emit(code.IF_OPEN, sends)
                 self._compute(connect_ns)
-                self._turn(frees)
+                self.turn(frees)
                 self.mark(sends)
             self._compute(cpu_ns - builds_ns - reads_ns)
             self.mark(uses)
@@ -322,14 +319,8 @@ class Program(Writer):
             self.emit(code.CALL_RELEASES, step.service)
         self.mark(ends)
         self.emit(code.CALL_ENDS, self.store.table(backoff), len(backoff), number, on)
-        self._pause(frees, again)
+        self.pause(frees, again)
         self.mark(on)
-
-    def _turn(self, frees: int) -> None:
-        """Go on a turn of the loop later, on a loop."""
-        if frees:
-            self.emit(code.SET_NS, 0)
-            self.emit(code.SLEEP, contract.AWAIT, 1)
 
     def _scans(self, service: int, ns: int, scan_ns: int, *, arriving: bool) -> None:
         """Compute, and go through the client's connections for each call that waits."""
@@ -337,27 +328,25 @@ class Program(Writer):
             self.emit(code.CLIENT_SCAN, service, ns, scan_ns, int(arriving))
             self.emit(code.COMPUTE, FRAMEWORK)
 
-    def _pause(self, frees: int, again: Label) -> None:
-        """Wait for NS, then try again."""
-        self.emit(code.PAUSE)
-        self.emit(code.WAIT, BACKOFF, frees)
-        self.emit(code.JUMP, again)
-
     # Databases.
 
     def _with(self, step: With) -> None:
         pool, frees = step.pool, int(step.frees_loop)
-        again, refused, over, closed, on = Label(), Label(), Label(), Label(), Label()
+        again, uses, refused, over, closed, on = (Label() for _ in range(6))
         runs = contract.runs_when_woken(self.plan, step)
         self.emit(code.WITH_OP, pool, over, runs)
         self.mark(again)
         self.emit(code.WAIT, contract.wait_for_pool(pool), frees, 1, 0)
         if runs:
             self.emit(code.TAKE, pool, again, runs)
-        self.emit(code.CONNECTED, pool, refused, closed)
+        self.emit(code.CONNECTED, pool, uses)
+        self.turn(frees and self.overheads.connect_ns)
+        self.emit(code.OPENS, pool, refused, closed)
         self._fork(pool, frees, self.overheads.connect_ns)
+        self.turn(frees and self.overheads.connect_ns)
         if self.overheads.connect_delay_ns:
             self.emit(code.DELAYED_HOLD, contract.hold_connect(pool), frees)
+        self.mark(uses)
         if needs_no_transaction(self.plan, step):
             self._begin(pool, frees)
             self._run(step.steps)
@@ -365,8 +354,7 @@ class Program(Writer):
             self._transaction(step, over)
         self.mark(over)
         self._end(pool, frees)
-        if frees and self.overheads.pool_hold_ns:
-            self.emit(code.CHECKPOINT, 0)
+        self.turn(frees and self.overheads.pool_hold_ns)
         self.emit(code.WITH_CLOSES, pool)
         if self.overheads.close_ns:
             self.emit(code.HOLD, contract.hold_connect(pool), frees)
@@ -384,7 +372,11 @@ class Program(Writer):
 
     def _end(self, pool: int, frees: int) -> None:
         self.hold(self.costs[pool].end_hold_ns, contract.hold_connect(pool), frees)
-        self._compute(self.costs[pool].end_ns)
+        if frees and self.overheads.query_wake_ns:
+            self.emit(code.ENDS_NS, self.costs[pool].end_ns)
+            self.emit(code.COMPUTE, FRAMEWORK)
+        else:
+            self._compute(self.costs[pool].end_ns)
 
     def _fork(self, pool: int, frees: int, ns: int) -> None:
         """Open a connection, or be refused one: CPU of a backend where the database has cores."""
@@ -413,7 +405,7 @@ class Program(Writer):
         if backoff:
             self._end(step.pool, frees)
             self.emit(code.BACK_OFF, self.store.table(backoff))
-            self._pause(frees, again)
+            self.pause(frees, again)
 
     def _lock(self, step: Lock) -> None:
         self.emit(code.LOCK_ROW, step.lock, int(step.shared), DEADLOCK_TIMEOUT_NS)

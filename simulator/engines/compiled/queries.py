@@ -12,8 +12,10 @@ from simulator.engines.compiled.connection_pool import (
 from simulator.engines.compiled.cores import begin_job, set_job
 from simulator.engines.compiled.faults import struck
 from simulator.engines.compiled.jit import kernel
-from simulator.engines.compiled.memory import NONE, NOW, Memory
+from simulator.engines.compiled.memory import NONE, NOW, SERVER, Memory
+from simulator.engines.compiled.process import BACKEND_WAKE
 from simulator.engines.compiled.recorder import visited
+from simulator.engines.compiled.rows import outage
 from simulator.engines.compiled.steps import JOB_OF_DATABASE, hold, wait_for
 from simulator.engines.compiled.task import (
     BEGAN,
@@ -24,18 +26,31 @@ from simulator.engines.compiled.task import (
     VALUE,
     book_until,
 )
-from simulator.engines.compiled.transactions import outage
+from simulator.engines.costs import COLD_AFTER_NS
 
 
 @kernel
 def query(m: Memory, task: int, cause: int, frees: int, database: int) -> int:
-    """``QUERY``: a query of NS that others, or a fault, slow down."""
+    """``QUERY``: a query of NS; ``database``: where others, or a fault, slow it down."""
+    if database == 0:
+        if m[task + PHASE] == 0:
+            _sleeps(m, task)
+        return hold(m, task, cause, frees)
+    cores = m[database + QUERY_CORES]
     if m[task + PHASE] == 0:
         ns = struck(m, m[database + DATABASE_FAULTS], m[NOW], m[task + NS])
         if ns == NONE:
             return outage(m, task, database)
         m[task + NS] = ns
-    return database_hold(m, task, cause, frees, database, m[database + QUERY_CORES])
+        if cores == 0:
+            _sleeps(m, task)
+    return database_hold(m, task, cause, frees, database, cores)
+
+
+@kernel
+def _sleeps(m: Memory, task: int) -> None:
+    slept = min(m[task + NS], COLD_AFTER_NS)
+    m[task + NS] += m[m[SERVER] + BACKEND_WAKE] * slept // COLD_AFTER_NS
 
 
 @kernel

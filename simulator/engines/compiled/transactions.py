@@ -1,62 +1,41 @@
-"""Steps on a database (``simulator.engines.transactions``): connections and row locks."""
+"""Connections and transactions (``simulator.engines.transactions``)."""
 
 from __future__ import annotations
 
 from simulator.engines.compiled.clock import RESUME, soon
-from simulator.engines.compiled.code import FAILS, GO, JUMPED, STARVES, WAITS
+from simulator.engines.compiled.code import GO, JUMPED, STARVES, WAITS
 from simulator.engines.compiled.connection_pool import (
     BACKEND,
     DATABASE_CORES,
     DATABASE_ERROR,
-    DATABASE_FAULTS,
     DATABASE_REFUSED,
-    DEADLOCK_TIMEOUT,
     POOL_DATABASE,
     POOL_OUTCOME,
     acquire_connection,
     closed,
     closes_on_return,
     connect,
+    is_out,
     opened,
     release_connection,
     take_connection,
 )
 from simulator.engines.compiled.cores import RUNNING
-from simulator.engines.compiled.draws import REDONE, draw, drawn
-from simulator.engines.compiled.faults import struck
+from simulator.engines.compiled.draws import REDONE, draw
 from simulator.engines.compiled.jit import kernel
 from simulator.engines.compiled.lock import (
-    LOCK_CAUSE,
-    LOCK_KEYS,
-    LOCK_PICK,
-    LOCK_ROWS,
-    LOCK_SIZE,
-    LOCK_STATION,
-    ROW_LOCK,
-    ROW_SIZE,
-    WAITER_GRANTED,
-    WAITER_ROW,
-    WAITER_SHARED,
-    WAITER_TASK,
-    WAITER_TRANSACTION,
-    WAITER_VISIT,
-    acquire_lock,
     commit,
-    is_held_by,
     rollback,
 )
 from simulator.engines.compiled.memory import (
-    LOCK_WAITER,
-    LOCKS,
     MISSING,
-    NONE,
     NOW,
     SERVER,
     Memory,
-    free,
 )
 from simulator.engines.compiled.process import (
     CLOSE,
+    COLD,
     CONNECT,
     CONNECT_DELAY,
     CONNECT_REFUSED,
@@ -65,7 +44,7 @@ from simulator.engines.compiled.process import (
     POOLS_STATION,
 )
 from simulator.engines.compiled.recorder import released
-from simulator.engines.compiled.steps import has_turn, hold, next_turn, wait_for
+from simulator.engines.compiled.steps import has_turn, hold, next_turn
 from simulator.engines.compiled.task import (
     ERROR,
     NO_ERROR,
@@ -73,22 +52,13 @@ from simulator.engines.compiled.task import (
     OPEN_FRAME,
     OPEN_TRANSACTION,
     OPEN_VISIT,
-    OUTCOME,
     PC,
-    PENDING,
     PHASE,
     PROC,
-    REQUEST,
     TAKES_LATER,
     TOLD,
     VALUE,
-    VISIT_WAITED,
-    WAITED,
-    book,
-    granted,
-    open_visit,
     queue,
-    take_visit,
 )
 from simulator.engines.compiled.threads import (
     FAILED,
@@ -103,22 +73,12 @@ from simulator.engines.compiled.threads import (
     push_frame,
 )
 from simulator.engines.compiled.transaction import (
-    DEADLOCK,
-    ENDED,
-    FAILURE,
     HELD_FIRST,
     OUTER,
-    OWNER,
-    REFUSED_BY,
-    SERIALIZATION,
-    TRANSACTION_DATABASE,
     forget_transaction,
-    is_taken,
     new_transaction,
-    note_taken,
 )
 from simulator.engines.contract import (
-    DEADLOCK_DETECTED,
     IN_FLIGHT,
     OK,
     SERIALIZATION_FAILURE,
@@ -129,12 +89,6 @@ from simulator.engines.contract import (
 def pool_of(m: Memory, task: int, index: int) -> int:
     """The record of a pool in the task's process."""
     return m[m[m[task + PROC] + POOLS_OF] + index]
-
-
-@kernel
-def is_out(m: Memory, database: int) -> bool:
-    """Whether a database is in an outage."""
-    return database != 0 and struck(m, m[database + DATABASE_FAULTS], m[NOW], 0) == NONE
 
 
 # Connections.
@@ -161,37 +115,44 @@ def take(m: Memory, task: int, index: int, again: int, runs: int) -> int:
 
 
 @kernel
-def connected(m: Memory, task: int, index: int, refused: int, closes: int) -> int:
+def connected(m: Memory, task: int, index: int, uses: int) -> int:
     """``CONNECTED``: there is a connection or a slot for one, or none in time."""
-    pool = pool_of(m, task, index)
     frame = m[task + OPEN_FRAME]
     if m[task + ERROR] != NO_ERROR:
-        m[frame + FAILED] = m[pool + POOL_OUTCOME]
+        m[frame + FAILED] = m[pool_of(m, task, index) + POOL_OUTCOME]
         return pop_frame(m, task)
-    connection = m[task + VALUE]
-    m[frame + FRAME_CONNECTION] = connection
+    m[frame + FRAME_CONNECTION] = m[task + VALUE]
+    if m[m[task + VALUE] + BACKEND] >= 0:
+        m[task + PC] = uses
+        return JUMPED
+    return GO
+
+
+@kernel
+def opens(m: Memory, task: int, index: int, refused: int, closes: int) -> int:
+    """``OPENS``: open the connection of the slot, unless it is refused or the database out."""
+    pool = pool_of(m, task, index)
+    frame = m[task + OPEN_FRAME]
+    connection, database = m[frame + FRAME_CONNECTION], m[pool + POOL_DATABASE]
+    cores = m[database + DATABASE_CORES] if database != 0 else 0
     m[frame + FRAME_DELAY] = 0
-    m[task + NS] = 0
-    if m[connection + BACKEND] < 0:
-        database = m[pool + POOL_DATABASE]
-        cores = m[database + DATABASE_CORES] if database != 0 else 0
-        if m[m[SERVER] + CONNECT_DELAY] >= 0 and (cores == 0 or m[cores + RUNNING] == 0):
-            m[frame + FRAME_DELAY] = draw(m, task, m[m[SERVER] + CONNECT_DELAY], index)
-            if m[frame + FRAME_DELAY] == MISSING:
-                return STARVES
-        if not connect(m, pool, connection):
-            m[frame + FAILED] = m[database + DATABASE_REFUSED]
-            m[frame + FRAME_CLOSES] = 1
-            m[task + NS] = m[m[SERVER] + CONNECT_REFUSED]
-            m[task + PC] = refused
-            return JUMPED
-        opened(m, pool, connection, task)
-        if is_out(m, database):
-            m[frame + FAILED] = m[database + DATABASE_ERROR]
-            m[frame + FRAME_CLOSES] = 1
-            m[task + PC] = closes
-            return JUMPED
-        m[task + NS] = m[m[SERVER] + CONNECT]
+    if m[m[SERVER] + CONNECT_DELAY] >= 0 and (cores == 0 or m[cores + RUNNING] == 0):
+        m[frame + FRAME_DELAY] = draw(m, task, m[m[SERVER] + CONNECT_DELAY], index)
+        if m[frame + FRAME_DELAY] == MISSING:
+            return STARVES
+    m[frame + FRAME_CLOSES] = 1
+    m[task + NS] = m[m[SERVER] + CONNECT_REFUSED]
+    if not connect(m, pool, connection):
+        m[frame + FAILED] = m[database + DATABASE_REFUSED]
+        m[task + PC] = refused
+        return JUMPED
+    opened(m, pool, connection, task)
+    if is_out(m, database):
+        m[frame + FAILED] = m[database + DATABASE_ERROR]
+        m[task + PC] = closes
+        return JUMPED
+    m[frame + FRAME_CLOSES] = 0
+    m[task + NS] = m[m[SERVER] + CONNECT]
     return GO
 
 
@@ -200,6 +161,15 @@ def delayed_hold(m: Memory, task: int, cause: int, frees: int) -> int:
     """``DELAYED_HOLD``: what opening the connection is delayed by, 0 if it was open."""
     m[task + NS] = m[m[task + OPEN_FRAME] + FRAME_DELAY]
     return hold(m, task, cause, frees)
+
+
+@kernel
+def ends_ns(m: Memory, task: int, ns: int) -> int:
+    """``ENDS_NS``: CPU of a driver on a loop before its connection goes back, if cold more."""
+    process = m[task + PROC]
+    m[task + NS] = ns + m[process + COLD]
+    m[process + COLD] = 0
+    return GO
 
 
 @kernel
@@ -292,116 +262,6 @@ def back_off(m: Memory, task: int, streams: int) -> int:
     if ns == MISSING:
         return STARVES
     m[task + NS] = ns
-    return GO
-
-
-# Row locks.
-
-
-@kernel
-def failure_of(m: Memory, transaction: int) -> int:
-    """The outcome of whoever goes on in a transaction that is over."""
-    if m[transaction + REFUSED_BY] == DEADLOCK:
-        return DEADLOCK_DETECTED
-    if m[transaction + REFUSED_BY] == SERIALIZATION:
-        return SERIALIZATION_FAILURE
-    return m[transaction + FAILURE]
-
-
-@kernel
-def _fails_in(m: Memory, task: int, transaction: int) -> int:
-    m[task + OUTCOME] = failure_of(m, transaction)
-    return FAILS
-
-
-@kernel
-def outage(m: Memory, task: int, database: int) -> int:
-    """A statement begins in an outage: its transaction fails."""
-    transaction = m[task + OPEN_TRANSACTION]
-    m[task + OUTCOME] = m[database + DATABASE_ERROR]
-    m[transaction + FAILURE] = m[task + OUTCOME]
-    rollback(m, transaction)
-    return FAILS
-
-
-@kernel
-def lock_row(m: Memory, task: int, index: int, shared: int, deadlock_ns: int) -> int:
-    """``LOCK_ROW``: ask for a row; ``LOCKED_ROW`` has to follow."""
-    lock = m[LOCKS] + index * LOCK_SIZE
-    number = 0
-    if m[lock + LOCK_PICK] >= 0:
-        drawn_number = drawn(m, m[lock + LOCK_PICK], 0, 0, m[task + REQUEST])
-        if drawn_number == MISSING:
-            return STARVES
-        number = drawn_number % m[lock + LOCK_KEYS]
-    transaction = m[task + OPEN_TRANSACTION]
-    m[task + PENDING] = 0
-    m[task + ERROR] = NO_ERROR
-    if m[transaction + ENDED] != 0:
-        return _fails_in(m, task, transaction)
-    database = m[transaction + TRANSACTION_DATABASE]
-    if is_out(m, database):
-        return outage(m, task, database)
-    row = m[lock + LOCK_ROWS] + number * ROW_SIZE
-    if is_held_by(m, row, transaction, shared):
-        return GO
-    visit = queue(m, task, m[lock + LOCK_STATION])
-    timeout = m[database + DEADLOCK_TIMEOUT] if database != 0 else deadlock_ns
-    waiter = acquire_lock(m, row, transaction, shared, task, visit, timeout)
-    if waiter != 0:
-        m[task + PENDING] = 1
-        return GO
-    book(m, task, m[lock + LOCK_CAUSE])
-    if m[transaction + ENDED] == 0:
-        granted(m, task, visit, number)
-        _took(m, task, transaction, row, shared, visit)
-    else:
-        released(m, task, visit)
-        m[task + ERROR] = 1
-    return GO
-
-
-@kernel
-def _took(m: Memory, task: int, transaction: int, row: int, shared: int, visit: int) -> None:
-    """A lock was granted; its visit lasts to the end of the transaction."""
-    if m[transaction + ENDED] != 0 or is_taken(m, transaction, row, shared):
-        released(m, task, visit)
-        return
-    note_taken(m, transaction, row, shared, visit)
-    owner = m[transaction + OWNER]
-    if task != owner:
-        take_visit(m, task, visit)
-        open_visit(m, owner, visit)
-        m[visit + VISIT_WAITED] = m[owner + WAITED] + m[task + WAITED]
-
-
-@kernel
-def lock_settled(m: Memory, waiter: int) -> int:
-    """At the instant itself, before the task goes on; the task."""
-    task, transaction = m[waiter + WAITER_TASK], m[waiter + WAITER_TRANSACTION]
-    row, visit = m[waiter + WAITER_ROW], m[waiter + WAITER_VISIT]
-    lock = m[row + ROW_LOCK]
-    book(m, task, m[lock + LOCK_CAUSE])
-    if m[waiter + WAITER_GRANTED] != 0:
-        granted(m, task, visit, (row - m[lock + LOCK_ROWS]) // ROW_SIZE)
-        _took(m, task, transaction, row, m[waiter + WAITER_SHARED], visit)
-    else:
-        released(m, task, visit)
-        m[task + ERROR] = 1
-    free(m, LOCK_WAITER, waiter)
-    forget_transaction(m, transaction)
-    return task
-
-
-@kernel
-def locked_row(m: Memory, task: int, cause: int, frees: int) -> int:
-    """``LOCKED_ROW``: wait for the row, if need be."""
-    how = wait_for(m, task, cause, frees, 0, 0)
-    if how != GO:
-        return how
-    transaction = m[task + OPEN_TRANSACTION]
-    if m[task + ERROR] != NO_ERROR or m[transaction + ENDED] != 0:
-        return _fails_in(m, task, transaction)
     return GO
 
 

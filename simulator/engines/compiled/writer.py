@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from simulator.engines.compiled import code
 from simulator.engines.compiled.store import Store
+from simulator.engines.contract import BACKOFF
 
 
 class Label:
@@ -36,6 +37,17 @@ class Writer:
         if ns:
             self.emit(code.SET_NS, ns)
             self.emit(code.HOLD, cause, frees)
+
+    def turn(self, if_any: int) -> None:
+        """Go on a turn of the loop later, if this is any."""
+        if if_any:
+            self.emit(code.CHECKPOINT, 0)
+
+    def pause(self, frees: int, again: Label) -> None:
+        """Wait for NS, then try again."""
+        self.emit(code.PAUSE)
+        self.emit(code.WAIT, BACKOFF, frees)
+        self.emit(code.JUMP, again)
 
     def place(self) -> None:
         """Put all instructions and tables into the store."""
