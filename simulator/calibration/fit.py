@@ -1,9 +1,10 @@
 """What the machinery costs: overheads from the answers to the probes, each with an interval.
 
 Read off the client's clock: a burst of requests that do nothing takes n times what the loop
-needs for one; answers to a burst of sleepers leave one after another; a pool that is always
-full gives one connection after the other away. The repeats of a probe say how far each value
-is known.
+needs for one; answers to sleepers whose ends a long callback has gathered leave one after
+another; a pool that is always full gives one connection after the other away. What drivers cost
+is read off the CPU of the server, whose processes are known. The repeats of a probe say how far
+each value is known.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from simulator.calibration.machinery import (
     KEPT,
     NOTHING,
     POOLED,
+    PROMPT,
     QUERY_S,
     QUEUE_CONNECTIONS,
     QUEUE_WAITING,
@@ -151,9 +153,11 @@ def _read_off(machine: Machinery, ask: Ask) -> Fit:
         if probe.purpose == "beside":
             beside.append(float(answers.of(NOTHING).ok.mean()))
             continue
-        (label,) = probe.loads
+        label = list(probe.loads)[-1]
         if probe.purpose == "warm up":
             continue
+        if probe.purpose == "stalled":
+            answers = answers.of(AWAIT)
         (_check_refused if probe.purpose == "refused" else _check)(answers, label)
         seen.setdefault((probe.purpose, label), []).append(answers)
     if machine.kind != "asgi":
@@ -197,7 +201,7 @@ def _fit_workers(machine: Machinery, seen: _Seen) -> Fit:
 
 def _fit_loop(machine: Machinery, seen: _Seen) -> Fit:
     loop = np.asarray([_makespan(a) / len(a) for a in seen["burst", NOTHING]])
-    after = np.asarray([_spacing(a) for a in seen["burst", AWAIT]])
+    after = np.asarray([_spacing(a) for a in seen["stalled", AWAIT]])
     after = np.minimum(after, loop)
     threads = np.asarray([_makespan(a) / len(a) for a in seen["burst", THREAD]])
     nothing, threaded = _singles(seen["single", NOTHING]), _singles(seen["single", THREAD])
@@ -211,20 +215,13 @@ def _fit_loop(machine: Machinery, seen: _Seen) -> Fit:
         _value("timer", _singles(seen["single", AWAIT]) - nothing - SLEEP_S),
         _value("sleep", _singles(seen["single", BLOCK]) - threaded - SLEEP_S),
     ]
-    holds: list[float] = []
-    for label, (size, query_s) in machine.pools.items():
-        holds += [size / _throughput(a, 2 * size) - query_s for a in seen["full", label]]
-    if holds:
-        values.append(_value("pool_hold", holds))
+    values += _fit_holds(machine, seen, loop, threads)
     if ("burst", ROW) in seen:
         turns = np.asarray([_turn(a) for a in seen["burst", ROW]])
         values.append(_value("lock_hold", turns - QUERY_S))
     if ("single", CONNECT) in seen:
         alone = seen["single", CONNECT]
         fresh = _singles(alone) - nothing - CONNECTED_QUERY_S
-        on_loop = machine.document["routes"]["pooled"]["handler"] == "async def"
-        pooled = np.asarray([_computed(a) for a in seen["full", POOLED]])
-        values.append(_value("query_cpu", pooled - (loop if on_loop else threads)))
         # One alone shows the sum of opening and closing, and what its first query is slower by. Of
         # many at once it is the opening: work, for which backends and driver share processors.
         crowd = [_makespan(a) - CROWD_QUERY_S for a in seen["burst", CROWD]]
@@ -241,6 +238,39 @@ def _fit_loop(machine: Machinery, seen: _Seen) -> Fit:
         values.append(_value("refusal", [_last(a) / len(a) for a in seen["refused", NOTHING]]))
     values += _fit_calls(seen, loop)
     return Fit(tuple(values), _value("round_trip", late + steady - loop))
+
+
+def _fit_holds(
+    machine: Machinery, seen: _Seen, loop: FloatArray, threads: FloatArray
+) -> Iterator[Value]:
+    """What a query costs beyond its time: its driver's CPU, and the hold of its connection.
+
+    A full pool of one connection shows all of it, of a loop and a backend that get cold during
+    each query. Queries of no time, one after the other, are warm: what is not the server's CPU is
+    round trips. What else the CPU of a cold one is, its driver needs after a pause; the rest of
+    what it takes longer is the backend's.
+    """
+    pools = machine.pools.items()
+    full = [n / _throughput(a, 2 * n) - s for label, (n, s) in pools for a in seen["full", label]]
+    if ("full", POOLED) not in seen:
+        if full:
+            yield _value("pool_hold", full)
+        return
+    on_loop = machine.document["routes"]["pooled"]["handler"] == "async def"
+    pooled = np.asarray([_computed(a) for a in seen["full", POOLED]])
+    computed = _value("query_cpu", pooled - (loop if on_loop else threads))
+    yield computed
+    cold = [a for label in machine.pools for a in seen["single", label]]
+    if not on_loop:
+        yield _value("pool_hold", full)
+        return
+    prompt, nothing = seen["steady", PROMPT], seen["steady", NOTHING]
+    hold = _value("pool_hold", _waited(prompt) - _waited(nothing))
+    first = _value("nothing", [_computed(a) for a in seen["single", NOTHING]])  # cold once, too
+    wake = _value("query_wake", [_computed(a) - first.mean_s - computed.mean_s for a in cold])
+    yield hold
+    yield wake
+    yield _value("backend_wake", np.asarray(full) - hold.mean_s - wake.mean_s)
 
 
 def _fit_calls(seen: _Seen, loop: FloatArray) -> Iterator[Value]:
@@ -284,7 +314,7 @@ def _last(answers: Answers) -> float:
 
 
 def _spacing(answers: Answers) -> float:
-    """Seconds from answer to answer of a burst whose requests have all slept."""
+    """Seconds from answer to answer of a burst, once the loop comes to them."""
     ends = answers.completions
     skipped = int(len(ends) * FIRST)
     inner = ends[skipped : len(ends) - skipped]
@@ -295,6 +325,11 @@ def _turn(answers: Answers) -> float:
     """Seconds from answer to answer of requests that all want the same row."""
     ends = answers.completions
     return float(ends[-1] - ends[0]) / (len(ends) - 1)
+
+
+def _waited(repeats: Iterable[Answers]) -> FloatArray:
+    """The mean time of each repeat's requests in which its server did not compute."""
+    return np.asarray([float(a.ok_handed.mean()) - _computed(a) for a in repeats])
 
 
 def _computed(answers: Answers) -> float:

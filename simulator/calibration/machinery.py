@@ -24,13 +24,13 @@ from simulator.scenario import Scenario, loads
 NOTHING, AWAIT, THREAD, BLOCK, CONNECT, ROW = (
     "GET /nothing", "GET /await", "GET /thread", "GET /block", "GET /connect", "GET /row",
 )  # fmt: skip
-COMPUTE = "GET /compute"
-POOLED, CROWD, REFUSED = "GET /pooled", "GET /crowd", "GET /refused"
+STALL, COMPUTE = "GET /stall", "GET /compute"
+POOLED, PROMPT, CROWD, REFUSED = "GET /pooled", "GET /prompt", "GET /crowd", "GET /refused"
 HTTPX, HTTPX_QUEUE, AIOHTTP = "GET /httpx", "GET /httpx-queue", "GET /aiohttp"
 BURST = 100
 FEW = 20
 STEADY = 60
-"""Of one user without a pause: the loop that serves them does not get cold."""
+"""Of one user without a pause: the loop that serves them does not get cold, nor do backends."""
 IN_LINE = 6
 """Of a sync worker's sleepers, who wait for one another."""
 ROUNDS = 5
@@ -58,6 +58,9 @@ POOLED_MAX = 1
 stay together, and what they wait for one another is no hold."""
 QUEUE_CONNECTIONS, QUEUE_WAITING = 40, 100
 """Connections, more than httpx keeps idle, and calls beyond them that wait for one."""
+STALLS_FROM_S, STALL_S = 0.06, 0.15
+"""A callback that keeps the loop from before the first sleeper's end until after the last one's:
+their answers leave one after another, whatever lay between their requests."""
 COMPUTE_S = 0.1
 BESIDE: dict[str, LoadDocument] = {
     NOTHING: {"rate": "100/s", "arrivals": "poisson", "requests": 200},
@@ -103,6 +106,8 @@ def machinery(scenario: Scenario, *, connects: bool = True) -> Machinery:
     if asgi:
         routes["await"] = _route(AWAIT, True, [{"await": _s(SLEEP_S)}])
         routes["thread"] = _route(THREAD, False, [])
+        stall = [{"await": _s(STALLS_FROM_S)}, {"cpu": _s(STALL_S)}]
+        routes["stall"] = _route(STALL, True, stall)
     if scenario.plan.server.limit_concurrency < UNLIMITED:
         server = server | {"limit_concurrency": LIMITED_BY}
     document: dict[str, Any] = {"name": "probes", "server": server, "routes": routes}
@@ -172,7 +177,8 @@ def _add_connecting(document: dict[str, Any]) -> None:
         "kept": first | {"size": KEPT, "overflow": 0},
     }
     asked = {CONNECT: ("fresh", CONNECTED_QUERY_S), POOLED: ("kept", CONNECTED_QUERY_S)}
-    for label, (name, query_s) in (asked | {CROWD: ("fresh", CROWD_QUERY_S)}).items():
+    asked |= {CROWD: ("fresh", CROWD_QUERY_S)} | ({PROMPT: ("kept", 0.0)} if on_loop else {})
+    for label, (name, query_s) in asked.items():
         steps = [{"query": name, "time": _s(query_s)}]
         document["routes"][label.removeprefix("GET /")] = _route(label, on_loop, steps)
 
@@ -244,8 +250,8 @@ def _probes(
     """What is asked, round by round: single requests, bursts, users who fill a pool."""
     every = [route["path"] for route in document["routes"].values()]
     once_only = [opening(i) for i in range(ROUNDS)]
-    at_once = (CROWD, REFUSED)
-    labels = [label for label in every if label not in (COMPUTE, *at_once, *once_only)]
+    of_others = (STALL, COMPUTE, CROWD, REFUSED, *once_only)
+    labels = [label for label in every if label not in of_others]
     once: LoadDocument = {"requests": BURST, "at": "once"}
     small: LoadDocument = {"requests": FEW, "at": "once"}
     in_line: LoadDocument = {"requests": IN_LINE, "at": "once"}
@@ -264,18 +270,19 @@ def _probes(
             # A request that opens a connection comes alone; one after another they are quicker.
             rest = "20ms" if label == CONNECT else "5ms"
             alone = {"users": 1, "think": rest, "requests": 5 if slow else 12}
-            if label not in (ROW, POOLED):
+            if label not in (ROW, POOLED, PROMPT):
                 yield Probe("single", {label: alone})
-            if label == NOTHING:
+            if label in (NOTHING, PROMPT):
                 yield Probe("steady", {label: {"users": 1, "requests": STEADY}})
         if kind is not ServerKind.ASGI:
             yield Probe("burst", {NOTHING: small})
             if kind is ServerKind.SYNC:
                 yield Probe("burst", {BLOCK: in_line})
             continue
-        for label in (NOTHING, AWAIT, THREAD, HTTPX, AIOHTTP):
+        for label in (NOTHING, THREAD, HTTPX, AIOHTTP):
             if label in labels:
                 yield Probe("burst", {label: once})
+        yield Probe("stalled", {STALL: {"requests": 1, "at": "once"}, AWAIT: once})
         if ROW in labels:
             yield Probe("burst", {ROW: small})
         if HTTPX_QUEUE in labels:

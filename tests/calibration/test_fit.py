@@ -82,11 +82,31 @@ def test_other_overheads_are_found_too() -> None:
         assert found[name] == pytest.approx(expected, rel=0.01, abs=near)
 
 
+def test_what_an_answer_costs_is_found_from_sleepers_who_came_one_after_another() -> None:
+    """A client sends one in 167 us: so far their sleeps' ends lie apart, not their answers."""
+    of = machine(**ASYNC)
+    ask = with_overheads(of, {"loop_before": "120us", "loop_after": "90us"})
+
+    def paced(probe: Probe) -> Answers:
+        if probe.purpose != "stalled":
+            return ask(probe)
+        loads = {
+            label: {"rate": "6000/s", "arrivals": "constant", "requests": load["requests"]}
+            for label, load in probe.loads.items()
+        }
+        return ask(Probe(probe.purpose, loads))
+
+    found = fit(of, paced).overheads()
+    assert found["loop_after"] == pytest.approx(90e-6, abs=2e-6)
+    assert found["loop_before"] == pytest.approx(120e-6, abs=2e-6)
+
+
 def test_what_a_cold_loop_costs_is_told_from_timers_and_pools() -> None:
     """Each pause draws it from .7 to 1.3 of its mean: what 60 medians of 12 are off by, 6 %."""
     of = machine(**ASYNC)
     given = {"loop_before": "120us", "loop_after": "90us", "loop_wake": "700us", "timer": "150us"}
     given |= {"pool_hold": "400us", "query_cpu": "300us", "sleep": "80us"}
+    given |= {"query_wake": "350us", "backend_wake": "600us"}
     found = fit(of, with_overheads(of, given)).overheads()
     for name, took in given.items():
         assert found[name] == pytest.approx(parse_duration(took) / 1e9, abs=0.06 * 700e-6)
