@@ -37,6 +37,9 @@ class Queries:
         }
         self.shared = self._shared()
         self.other = runner.steps[Wait]
+        overheads = self.plan.server.overheads
+        costs_ns = overheads.query_cpu_ns + overheads.backend_wake_ns
+        self.are_special = costs_ns > 0 or bool(self.shared)  # others are held as any wait is
 
     def _shared(self) -> dict[int, int]:
         """The database of each cause that is a query on one whose cores it uses, or with faults."""

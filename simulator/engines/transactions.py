@@ -110,7 +110,7 @@ class Transactions:
         self.choose = [self._chooser(lock) for lock in range(len(self.plan.locks))]
         self.queries = queries = Queries(runner)
         self.steps: dict[type, Callable[..., Steps]] = {With: self._with, Lock: self._lock}
-        if self.plan.pools:
+        if queries.are_special:
             self.steps[Wait] = queries.wait
         # Blocks that lock no row and lose none: they need no transaction.
         self.plain = {
