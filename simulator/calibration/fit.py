@@ -260,10 +260,10 @@ def _fit_holds(
     pooled = np.asarray([_computed(a) for a in seen["full", POOLED]])
     computed = _value("query_cpu", pooled - (loop if on_loop else threads))
     yield computed
-    cold = [a for label in machine.pools for a in seen["single", label]]
     if not on_loop:
         yield _value("pool_hold", full)
         return
+    cold = [a for label in machine.pools for a in seen["single", label]]
     prompt, nothing = seen["steady", PROMPT], seen["steady", NOTHING]
     hold = _value("pool_hold", _waited(prompt) - _waited(nothing))
     first = _value("nothing", [_computed(a) for a in seen["single", NOTHING]])  # cold once, too

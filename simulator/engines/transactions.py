@@ -95,8 +95,9 @@ class Transactions:
     """Runs ``With`` and ``Lock``.
 
     A statement that begins in an outage fails at once, and its transaction with it; one that has
-    begun ends. Opening a connection forks a backend (PostgreSQL), also for one that is refused:
-    where the database has cores it is work on them. Resetting and closing take none.
+    begun ends. Opening a connection forks a backend (PostgreSQL), also for one that is refused
+    (which does less): where the database has cores it is work on them. Resetting and closing take
+    none, and a fault slows none of the three.
     """
 
     def __init__(self, runner: StepRunner) -> None:

@@ -32,25 +32,17 @@ from simulator.engines.costs import COLD_AFTER_NS
 @kernel
 def query(m: Memory, task: int, cause: int, frees: int, database: int) -> int:
     """``QUERY``: a query of NS; ``database``: where others, or a fault, slow it down."""
-    if database == 0:
-        if m[task + PHASE] == 0:
-            _sleeps(m, task)
-        return hold(m, task, cause, frees)
-    cores = m[database + QUERY_CORES]
+    cores = m[database + QUERY_CORES] if database != 0 else 0
     if m[task + PHASE] == 0:
-        ns = struck(m, m[database + DATABASE_FAULTS], m[NOW], m[task + NS])
-        if ns == NONE:
-            return outage(m, task, database)
-        m[task + NS] = ns
-        if cores == 0:
-            _sleeps(m, task)
+        if database != 0:
+            ns = struck(m, m[database + DATABASE_FAULTS], m[NOW], m[task + NS])
+            if ns == NONE:
+                return outage(m, task, database)
+            m[task + NS] = ns
+        if cores == 0:  # the backend sleeps until then, and is late
+            slept = min(m[task + NS], COLD_AFTER_NS)
+            m[task + NS] += m[m[SERVER] + BACKEND_WAKE] * slept // COLD_AFTER_NS
     return database_hold(m, task, cause, frees, database, cores)
-
-
-@kernel
-def _sleeps(m: Memory, task: int) -> None:
-    slept = min(m[task + NS], COLD_AFTER_NS)
-    m[task + NS] += m[m[SERVER] + BACKEND_WAKE] * slept // COLD_AFTER_NS
 
 
 @kernel
