@@ -38,7 +38,11 @@ def interrupted(*arguments: str, at: str, pause_s: float = 0, compiled: bool = F
                 said += os.read(terminal, 4096).decode()
         time.sleep(pause_s)
         process.send_signal(signal.SIGINT)
-        out, _ = process.communicate(timeout=120)
+        try:
+            out, _ = process.communicate(timeout=120)
+        except subprocess.TimeoutExpired:  # it runs on, and waits for a reader of its terminal
+            process.kill()
+            raise
     if select.select([terminal], [], [], 0)[0]:
         said += os.read(terminal, 1 << 20).decode()
     os.close(side)

@@ -101,6 +101,16 @@ def test_what_an_answer_costs_is_found_from_sleepers_who_came_one_after_another(
     assert found["loop_before"] == pytest.approx(120e-6, abs=2e-6)
 
 
+def test_waking_up_is_cpu_of_a_server_with_one_user() -> None:
+    """As it is of a real one: ten requests of 150 us, each after a pause, each wakes the loop."""
+    of = machine(**ASYNC)
+    given = {"loop_before": "100us", "loop_after": "50us", "loop_wake": "1ms"}
+    load = {"users": 1, "think": "5ms", "requests": 10}
+    took_s = with_overheads(of, given)(Probe("single", {"GET /nothing": load})).server_cpu_s
+    assert took_s is not None
+    assert 10 * (150e-6 + 0.7e-3) <= took_s <= 10 * (150e-6 + 1.3e-3)
+
+
 def test_what_a_cold_loop_costs_is_told_from_timers_and_pools() -> None:
     """Each pause draws it from .7 to 1.3 of its mean: what 60 medians of 12 are off by, 6 %."""
     of = machine(**ASYNC)
