@@ -287,10 +287,11 @@ def _peak_line(label: str, at: IntArray, value: np.ndarray) -> Line:
     if len(at) <= POINTS_MAX:
         return Line(label, at, value, peak, False)
     edges = _edges(at)
-    first = np.searchsorted(at, edges[:-1], side="left")
-    inside = np.maximum.reduceat(value, np.minimum(first, len(value) - 1))
-    carried = value[np.maximum(first - 1, 0)]
-    highest = np.append(np.maximum(inside, carried), value[-1])
+    first = np.searchsorted(at, edges, side="left")
+    highest = value[np.searchsorted(at, edges, side="right") - 1]  # what holds at each edge
+    changes = np.flatnonzero(first[1:] > first[:-1])  # bins in which nothing changes have no more
+    inside = np.maximum.reduceat(value, first[changes])
+    highest[changes] = np.maximum(highest[changes], inside)
     return Line(label, edges, highest, peak, True)
 
 

@@ -135,3 +135,19 @@ def test_ranks_are_thinned_but_the_tail_is_kept() -> None:
     assert len(ranks) <= 3000
     assert ranks[0] == 1
     assert ranks[-5:].tolist() == [999_996, 999_997, 999_998, 999_999, 1_000_000]
+
+
+def test_a_binned_queue_is_what_waits_then_and_not_what_comes_next() -> None:
+    """1500 that wait for a second each come at 0, as many at 30 s: between them nobody waits."""
+    rows = Rows(plan(pools=(pool(1),)))
+    for i in range(3000):
+        begin = (30.0 if i >= 1500 else 0.0) + (i % 1500) / 1e6
+        rows.request(0, 0)
+        rows.visit("pool db", i, begin, begin + 1, begin + 2)
+    (queue,) = series.queue_lines(rows.trace(end=40))
+    assert queue.binned
+    at = queue.at_ns / S
+    between = (at > 1.1) & (at < 29.9)
+    assert between.sum() > 300 and queue.value[between].tolist() == [0] * between.sum()
+    assert queue.value[(at > 0.1) & (at < 0.9)].min() == 1500
+    assert queue.value[(at > 30.1) & (at < 30.9)].min() == 1500
