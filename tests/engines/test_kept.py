@@ -103,8 +103,12 @@ def test_a_cache_that_cannot_be_written_to_is_none(
 ) -> None:
     in_the_way = tmp_path / "file"
     in_the_way.write_text("")
+    for_a_run = tmp_path / "for a run"
+    for_a_run.mkdir()
+    monkeypatch.setenv("TMPDIR", str(for_a_run))
     assert run_kernels(kernels, in_the_way) == ["1 new"]
     assert run_kernels(kernels, in_the_way) == ["1 new"]
+    assert list(for_a_run.iterdir()) == []
     # The command says that it compiles each time, and not that anything is kept.
     monkeypatch.setenv("XDG_CACHE_HOME", str(in_the_way))
     monkeypatch.setattr(jit, "PLAIN", False)

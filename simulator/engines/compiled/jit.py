@@ -11,9 +11,11 @@ is what Numba will find there, and another source is another folder.
 
 from __future__ import annotations
 
+import atexit
 import os
 import platform
 import re
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -102,7 +104,9 @@ def _kept_in(entry_file: Path) -> Path:
         with tempfile.TemporaryFile(dir=wanted):
             return wanted
     except OSError:
-        return Path(tempfile.mkdtemp(prefix="concurrency-simulator-"))
+        own = tempfile.mkdtemp(prefix="concurrency-simulator-")
+        atexit.register(shutil.rmtree, own, ignore_errors=True)
+        return Path(own)
 
 
 def kernel(function: Function) -> Function:
