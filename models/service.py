@@ -13,7 +13,9 @@ for a connection, and two habits of httpcore 1.0.9 (``AsyncConnectionPool``):
 
 - Whenever a call comes or ends, ``_assign_requests_to_connections`` asks each connection,
   for each call that waits, whether it is available and whether it is idle. So a change costs
-  connections × waiting: 10,000 pairs beside 100 connections and 100 who wait.
+  connections × waiting: 10,000 pairs beside 100 connections and 100 who wait. One that is open
+  passes each question on to its protocol, one that is still being opened answers itself, in half
+  the time (.45 and .21 us a pair).
 - A connection that comes free while no more than ``max_keepalive_connections`` (20) are open
   stays open, and *all* who wait are sent to it: one gets it, the others wait again, and their
   timeout begins anew. With more it is closed, a new one goes to the first in line alone, and
@@ -141,6 +143,7 @@ class HttpClient(Service):
         self._timeout = pool_timeout
         self._restarts = restarts
         self._freed: int | None = None
+        self._open: set[int] = set()
 
     def connect(self, owner: Owner | None = None) -> simpy.Event:
         """An event whose value is the connection; it fails with ``PoolTimeout``."""
@@ -149,15 +152,21 @@ class HttpClient(Service):
             self._set_timer(event, owner, int(self._env.now) + self._timeout)
         return event
 
-    def pairs(self, *, arriving: bool = False) -> int:
+    def half_pairs(self, *, arriving: bool = False) -> int:
         """Pairs of a connection and a call that waits: what httpcore goes through at a change.
 
-        ``arriving``: one more call than those that wait already.
+        In halves: one that is still being opened counts one. ``arriving``: one more call than
+        those that wait already.
         """
-        return self.in_use * (self.waiting + arriving)
+        return (self.in_use + len(self._open)) * (self.waiting + arriving)
+
+    def opened(self, slot: int) -> None:
+        """A connection is open: something is sent on it."""
+        self._open.add(slot)
 
     def release(self, slot: int) -> None:
         """Give a connection back."""
+        self._open.discard(slot)
         self._freed = int(self._env.now)
         super().release(slot)
 

@@ -310,7 +310,7 @@ class Overheads:
     timer_ns: int  # overshoot of a sleep on the loop, of a batch window that opens when taken
     sleep_ns: int  # overshoot of time.sleep
     client_call_ns: int  # CPU of httpx for every try of a call, before its answer and after
-    client_scan_ns: int  # CPU of httpx for each pair of a connection and a call that waits
+    client_scan_ns: int  # CPU of httpx for each pair of an open connection and a call that waits
     aiohttp_call_ns: int  # CPU of aiohttp for every try of a call, before its answer and after
     aiohttp_connect_ns: int  # CPU of aiohttp for opening a connection
 

@@ -38,6 +38,7 @@ from simulator.calibration.machinery import (
     QUEUE_CONNECTIONS,
     QUEUE_WAITING,
     REFUSED,
+    ROUNDS,
     ROW,
     SLEEP_S,
     THREAD,
@@ -53,7 +54,7 @@ T_95 = {2: 12.71, 3: 4.30, 4: 8.29, 5: 5.29, 6: 4.29, 7: 3.49, 9: 3.12}
 four on the repeat that is furthest from the median is left out, and what that does to the
 errors was found by simulation (200,000 samples of a normal distribution)."""
 CORRECTIONS_MAX, DAMPED_FROM = 12, 3
-CLOSE_S, CLOSE_SCAN_S = 2e-6, 1e-9
+CLOSE_S, CLOSE_SCAN_S = 2e-6, 2.5e-10
 """Values that move by less are as good as the clock that they are read from; a scan is paid
 thousands of times in a call."""
 _PROCESSORS = os.cpu_count() or 1
@@ -275,21 +276,23 @@ def _fit_holds(
 
 def _fit_calls(seen: _Seen, loop: FloatArray) -> Iterator[Value]:
     """What HTTP clients cost, beyond the loop's part of a request."""
-    if ("burst", HTTPX) in seen:
-        calls = np.asarray([_makespan(a) / len(a) for a in seen["burst", HTTPX]])
-        queue = np.asarray(
-            [_makespan(a) - len(a) * calls.mean() for a in seen["burst", HTTPX_QUEUE]]
-        )
+    if ("opening", opening(HTTPX, 0)) in seen:
+        calls = np.asarray([_makespan(a) / len(a) for a in _opened(seen, HTTPX)])
+        queue = [_makespan(a) - len(a) * calls.mean() for a in _opened(seen, HTTPX_QUEUE)]
         # Each who waits comes and goes: one pair more or less with each connection.
         pairs = QUEUE_CONNECTIONS * QUEUE_WAITING * (QUEUE_WAITING + 1)
         yield _value("client_call", calls - loop)
-        yield _value("client_scan", queue / pairs)
+        yield _value("client_scan", np.asarray(queue) / pairs)
     if ("burst", AIOHTTP) in seen:
         calls = np.asarray([_makespan(a) / len(a) for a in seen["burst", AIOHTTP]])
         yield _value("aiohttp_call", calls - loop)
-        opens = (seen["opening", opening(i)] for i in range(len(calls)))
-        opened = np.asarray([_makespan(a) / len(a) for (a,) in opens])
+        opened = np.asarray([_makespan(a) / len(a) for a in _opened(seen, AIOHTTP)])
         yield _value("aiohttp_connect", opened - calls)
+
+
+def _opened(seen: _Seen, label: str) -> list[Answers]:
+    """What came of a client's first burst, round by round."""
+    return [seen["opening", opening(label, i)][0] for i in range(ROUNDS)]
 
 
 def _singles(repeats: Iterable[Answers]) -> FloatArray:

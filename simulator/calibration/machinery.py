@@ -70,9 +70,13 @@ BESIDE: dict[str, LoadDocument] = {
 _SERVER = ("preset", "kind", "threads", "loop", "gil", "switch_interval")
 
 
-def opening(i: int) -> str:
-    """A route whose client has no connection yet, in round i."""
-    return f"GET /aiohttp-opens-{i}"
+def opening(label: str, i: int) -> str:
+    """A route whose client has no connection yet, in round i.
+
+    httpx has none in any probe: calls that come at once are all sent to the same idle connection,
+    and go through all of them again as often as one is lost to them.
+    """
+    return f"{label}-opens-{i}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,11 +235,13 @@ def _add_calling(document: dict[str, Any], scenario: Scenario) -> None:
     }
     called: list[tuple[str, str, int]] = []
     if HttpLibrary.HTTPX in clients:
-        called += [(HTTPX, "httpx", 100), (HTTPX_QUEUE, "httpx", QUEUE_CONNECTIONS)]
+        for label, connections in ((HTTPX, 100), (HTTPX_QUEUE, QUEUE_CONNECTIONS)):
+            called.append((label, "httpx", connections))
+            called += [(opening(label, i), "httpx", connections) for i in range(ROUNDS)]
     if HttpLibrary.AIOHTTP in clients:
         called.append((AIOHTTP, "aiohttp", 100))
         # Each is asked once, when none of its connections is open.
-        called += [(opening(i), "aiohttp", 100) for i in range(ROUNDS)]
+        called += [(opening(AIOHTTP, i), "aiohttp", 100) for i in range(ROUNDS)]
     for label, preset, connections in called:
         name = label.removeprefix("GET /")
         client = {"preset": preset, "connections": connections, "pool_timeout": "none"}
@@ -249,22 +255,28 @@ def _probes(
 ) -> Iterator[Probe]:
     """What is asked, round by round: single requests, bursts, users who fill a pool."""
     every = [route["path"] for route in document["routes"].values()]
-    once_only = [opening(i) for i in range(ROUNDS)]
-    of_others = (STALL, COMPUTE, CROWD, REFUSED, *once_only)
-    labels = [label for label in every if label not in of_others]
     once: LoadDocument = {"requests": BURST, "at": "once"}
+    queue: LoadDocument = {"requests": QUEUE_CONNECTIONS + QUEUE_WAITING, "at": "once"}
+    fresh = {HTTPX: once, HTTPX_QUEUE: queue, AIOHTTP: once}
+    once_only = [opening(label, i) for label in fresh for i in range(ROUNDS)]
+    of_others = (STALL, COMPUTE, CROWD, REFUSED, HTTPX, HTTPX_QUEUE, *once_only)
+    labels = [label for label in every if label not in of_others]
     small: LoadDocument = {"requests": FEW, "at": "once"}
     in_line: LoadDocument = {"requests": IN_LINE, "at": "once"}
     for label in labels:
         # Connections of a client that a burst needs are open before.
         yield Probe("warm up", {label: once if label == AIOHTTP else small})
+    for label in (HTTPX, HTTPX_QUEUE):
+        if label in every:
+            yield Probe("warm up", {label: fresh[label]})
     crowd = Probe("burst", {CROWD: {"requests": CROWD_N, "at": "once"}})
     crowds = [crowd] if CROWD in every else []
     crowds += [Probe("refused", {REFUSED: once})] if REFUSED in every else []
     yield from (replace(probe, purpose="warm up") for probe in crowds)
     for i in range(ROUNDS):
-        if opening(i) in every:
-            yield Probe("opening", {opening(i): once})
+        for label, load in fresh.items():
+            if label in every:
+                yield Probe("opening", {opening(label, i): load})
         for label in labels:
             slow = label in (AWAIT, BLOCK)
             # A request that opens a connection comes alone; one after another they are quicker.
@@ -279,15 +291,12 @@ def _probes(
             if kind is ServerKind.SYNC:
                 yield Probe("burst", {BLOCK: in_line})
             continue
-        for label in (NOTHING, THREAD, HTTPX, AIOHTTP):
+        for label in (NOTHING, THREAD, AIOHTTP):
             if label in labels:
                 yield Probe("burst", {label: once})
         yield Probe("stalled", {STALL: {"requests": 1, "at": "once"}, AWAIT: once})
         if ROW in labels:
             yield Probe("burst", {ROW: small})
-        if HTTPX_QUEUE in labels:
-            n = QUEUE_CONNECTIONS + QUEUE_WAITING
-            yield Probe("burst", {HTTPX_QUEUE: {"requests": n, "at": "once"}})
         yield from crowds * CROWDS
         if "limit_concurrency" in document["server"]:
             yield Probe("refused", {NOTHING: {"requests": LIMITED, "at": "once"}})

@@ -23,7 +23,17 @@ from simulator.calibration.generator import (
 )
 from simulator.calibration.served import NotServable, Running, ServeError, serve
 from simulator.calibration.splits import split
-from simulator.plan import NEVER, UNLIMITED, Cpu, LoadKind, Plan, ServerKind, Step
+from simulator.plan import (
+    NEVER,
+    UNLIMITED,
+    Cpu,
+    HttpLibrary,
+    LoadKind,
+    Plan,
+    ServerKind,
+    Service,
+    Step,
+)
 from simulator.record import dataclass
 from simulator.report import format
 from simulator.scenario import Scenario
@@ -171,11 +181,16 @@ def _remembers(plan: Plan) -> bool:
     """Whether a server after a run is not what it was before: then each run has its own.
 
     A rate limit knows what was used of it, pools have grown, work that nobody waits for any
-    more still holds threads and connections.
+    more still holds threads and connections, httpx has idle connections: it sends all calls that
+    come at once to the first of them.
     """
     leaves = (plan.client.timeout_ns, plan.drain_ns, *(r.deadline_ns for r in plan.routes))
-    limited = any(service.limits for service in plan.services)
+    limited = any(s.limits or _keeps_idle(s) for s in plan.services)
     return limited or _grows(plan) or min(leaves) < NEVER
+
+
+def _keeps_idle(service: Service) -> bool:
+    return service.client == HttpLibrary.HTTPX and service.connections < UNLIMITED
 
 
 def _warm_up(plan: Plan, running: Running) -> None:

@@ -10,9 +10,10 @@ and strikes on time, be the loop busy or not; an answer of that same instant cou
 of an attempt, as httpx 0.28 on httpcore 1.0 spends it: two tenths build the request, before
 it waits for a connection; with the connection five tenths open it and send, on a loop a turn
 later; the last three read the answer, an error too, before the connection is given back. Who
-has timed out reads nothing. ``overheads.client_scan`` is httpcore's CPU for each pair of a
-connection and a call that waits (``models.service``): on top of building, the call itself
-among those who wait, and on top of reading. ``overheads.aiohttp_connect`` is aiohttp's CPU of
+has timed out reads nothing. ``overheads.client_scan`` is httpcore's CPU for each pair of an
+open connection and a call that waits, half of it where the connection is still being opened
+(``models.service``): on top of building, the call itself among those who wait, and on top of
+reading. ``overheads.aiohttp_connect`` is aiohttp's CPU of
 opening a connection: a turn later it sends, so in a burst all open before the first sends.
 
 Not modelled: the network's own time, a handshake, a timeout that fires late because
@@ -197,7 +198,7 @@ class _Attempt:
             self._ends("call_timeout" if self.expired else "client_pool_timeout")
             return self.reason
         self.leave = lambda: None
-        yield from self._use()
+        yield from self._use(lambda: client.opened(connection))
         task.released(visit)
         client.release(connection)
         return self.reason
@@ -207,7 +208,7 @@ class _Attempt:
         """True if it has timed out, or its process was killed, before it has sent anything."""
         return self.expired or self.task.killed
 
-    def _use(self) -> Steps:
+    def _use(self, sent: Callable[[], None] = lambda: None) -> Steps:
         """Send, wait, read; nothing if the time is over while it has waited for its loop."""
         task = self.task
         if (self.remote.cpu_ns or self.remote.connect_ns) and not self.is_lost:
@@ -222,6 +223,7 @@ class _Attempt:
         if self.is_lost:
             self._ends("call_timeout")
             return
+        sent()
         yield from self._exchange()
         if not self.is_lost:
             yield from self._compute(self._reads_ns + self._scan())
@@ -231,7 +233,7 @@ class _Attempt:
         if not self.remote.scan_ns:
             return 0
         client = self.remote.clients[self.task.process]
-        return self.remote.scan_ns * client.pairs(arriving=arriving)
+        return self.remote.scan_ns * client.half_pairs(arriving=arriving) // 2
 
     def _compute(self, ns: int) -> Steps:
         """Run the client's code where the task is."""

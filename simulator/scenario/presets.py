@@ -140,9 +140,9 @@ OVERHEADS = {
     "sleep": ("100us", "Overshoot of time.sleep."),
     "client_call": ("4.5ms", "CPU of httpx for a call of a service, before its answer and after."),
     "client_scan": (
-        "400ns",
-        "CPU of httpx for each connection times each call that waits for one, whenever a call "
-        "comes or ends.",
+        "600ns",
+        "CPU of httpx for each open connection times each call that waits for one, whenever a "
+        "call comes or ends; half of it for a connection that is still being opened.",
     ),
     "aiohttp_call": ("500us", "CPU of aiohttp for a call, before its answer and after."),
     "aiohttp_connect": ("0s", "CPU of aiohttp for opening a connection, in its first call."),

@@ -127,6 +127,19 @@ def test_a_connection_more_is_a_pair_more_for_each_who_waits() -> None:
     assert [ledger(trace, i).get("hold framework", 0) for i in range(4)] == [4, 3, 2, 4]
 
 
+def test_a_connection_that_is_still_being_opened_is_half_a_pair() -> None:
+    """2 ms for a pair. The second comes beside one that is open, the third beside one more that
+    is not yet: 2 and 3 ms. The first one's end, beside two that are open, takes 4.
+    """
+    steps = Steps()
+    api = service(steps.time(100 * MS), connections=2)
+    costs = {"client_call_ns": 10 * MS, "client_scan_ns": 2 * MS}
+    case = plan(steps, steps.call(), services=(api,), load=burst(3), **costs)
+    trace = traced(case, [0, 0, 0])
+    assert [ledger(trace, i)["hold framework"] for i in range(3)] == [10 + 4, 10 + 2, 10 + 3]
+    assert visits(trace, "client") == [(0, 2, 114), (1, 11, 124), (2, 114, 222)]
+
+
 def test_aiohttp_costs_what_is_its_own_and_goes_through_nothing() -> None:
     steps = Steps()
     api = service(steps.time(10 * MS), connections=1, client=HttpLibrary.AIOHTTP)

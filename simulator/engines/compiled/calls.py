@@ -59,7 +59,9 @@ from simulator.engines.compiled.service import (
     EXPIRED,
     FIRST_OUTCOME,
     IN_USE,
+    IS_OPEN,
     LEAVES,
+    OPEN_N,
     OPENS,
     SERVICE_ERRORS,
     SERVICE_SIZE,
@@ -150,7 +152,8 @@ def if_lost(m: Memory, task: int, elsewhere: int) -> int:
 def client_scan(m: Memory, task: int, index: int, ns: int, scan_ns: int, arriving: int) -> int:
     """``CLIENT_SCAN``: NS is that much and the pairs of a connection and a call that waits."""
     client = m[m[m[task + PROC] + CLIENTS_OF] + index]
-    m[task + NS] = ns + scan_ns * m[client + IN_USE] * (m[client + CALLS_N] + arriving)
+    halves = (m[client + IN_USE] + m[client + OPEN_N]) * (m[client + CALLS_N] + arriving)
+    m[task + NS] = ns + scan_ns * halves // 2
     return GO
 
 
@@ -196,13 +199,16 @@ def if_open(m: Memory, task: int, elsewhere: int) -> int:
 
 
 @kernel
-def exchange(m: Memory, task: int, lost: int) -> int:
-    """``EXCHANGE``: off to the service; ``WAIT`` has to follow."""
+def exchange(m: Memory, task: int, lost: int, index: int) -> int:
+    """``EXCHANGE``: off to the service, with a client's connection unless the index is -1."""
     record = m[task + OPEN_CALL]
     if _is_lost(m, task):
         call_is_over(m, record, CALL_TIMEOUT)
         m[task + PC] = lost
         return JUMPED
+    if index >= 0:
+        m[record + IS_OPEN] = 1
+        m[m[m[m[task + PROC] + CLIENTS_OF] + index] + OPEN_N] += 1
     m[task + ERROR] = NO_ERROR
     m[task + PENDING] = 0
     reaches(m, record)
@@ -219,6 +225,7 @@ def call_releases(m: Memory, task: int, index: int) -> int:
     record = m[task + OPEN_CALL]
     client = m[m[m[task + PROC] + CLIENTS_OF] + index]
     released(m, task, m[record + CLIENT_VISIT])
+    m[client + OPEN_N] -= m[record + IS_OPEN]
     release_client(m, client, m[record + CLIENT_CONNECTION])
     return GO
 

@@ -72,7 +72,7 @@ WORDS = 6
     IF_LOST,  # where one goes on that is
     CALL_CONNECTED,  # where one goes on that failed
     IF_OPEN,  # where one goes on whose connection is open
-    EXCHANGE,  # where one goes on that is lost
+    EXCHANGE,  # where one goes on that is lost, the client or -1
     CALL_RELEASES,  # service
     CLIENT_SCAN,  # service, ns beside it, ns for each pair, whether a call arrives
     CALL_ENDS,  # streams of backoffs, how many, number, where to go on, first outcome

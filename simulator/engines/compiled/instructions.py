@@ -258,7 +258,7 @@ def _of_others(m: Memory, task: int, op: int, a: int, b: int, c: int, d: int, e:
     if op == code.IF_LOST:
         return if_lost(m, task, a)
     if op == code.EXCHANGE:
-        return exchange(m, task, a)
+        return exchange(m, task, a, b)
     if op == code.CALL_RELEASES:
         return call_releases(m, task, a)
     if op == code.CLIENT_SCAN:

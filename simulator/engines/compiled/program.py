@@ -309,7 +309,7 @@ class Program(Writer):
                 self.mark(sends)
             self._compute(cpu_ns - builds_ns - reads_ns)
             self.mark(uses)
-        self.emit(code.EXCHANGE, releases)
+        self.emit(code.EXCHANGE, releases, step.service if limited else -1)
         self.emit(code.WAIT, -1, frees)
         if cpu_ns or scan_ns:
             self.emit(code.IF_LOST, releases)

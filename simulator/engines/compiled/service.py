@@ -46,7 +46,9 @@ from simulator.engines.compiled.task import (
     SERVICE_SIZE,
 ) = range(6, 17)
 
-(CONNECT_TIMEOUT, TIMEOUT_RESTARTS, FREED, CLIENT_STATION, IN_USE, CLIENT_SIZE) = range(6, 12)
+(CONNECT_TIMEOUT, TIMEOUT_RESTARTS, FREED, CLIENT_STATION, IN_USE, OPEN_N, CLIENT_SIZE) = range(
+    6, 13
+)
 
 # A call: one attempt of a task at a service.
 (
@@ -74,8 +76,9 @@ from simulator.engines.compiled.task import (
     CLIENT_VISIT,
     CLIENT_CONNECTION,
     OPENS,  # whether its connection is new
+    IS_OPEN,  # whether its connection is open: something is sent on it
     CALL_SIZE,
-) = range(25)
+) = range(26)
 
 
 @kernel
