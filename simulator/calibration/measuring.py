@@ -40,8 +40,8 @@ from simulator.scenario import Scenario
 from simulator.workload import Workload
 
 RUNS = 3
-SPLITS = 40
-"""Of a server with several workers: observed, and predicted with."""
+SPLITS, SPLITS_OF_RUN = 40, 4
+"""Of a server with several workers: observed at least, and before each run, and predicted with."""
 FRESH_SPLITS = 20
 """The same where each run has a server of its own: the first thousand connections of four workers
 are shared as 295, 235, 235, 235 or 423, 235, 235, 107, later ones as 469, 345, 142, 44."""
@@ -55,8 +55,8 @@ WARM = 50
 SPARE_NS = 15 * 10**9
 """How much longer than twice the prediction a run may take before it is cut."""
 SETTLES_S = 0.2
-"""Before a split is observed: workers that are still busy with closing the last one's connections
-are awake and share the new ones more evenly than those that a run finds idle."""
+"""Before a split is observed, and before a run: workers that are still busy with closing the last
+one's connections are awake and share the new ones more evenly than idle ones do."""
 
 Say = Callable[[str], None]
 
@@ -97,7 +97,7 @@ class Measured:
     """What was measured of a scenario."""
 
     runs: tuple[Run, ...]
-    splits: tuple[tuple[int, ...], ...]  # observed before the runs; empty with one worker
+    splits: tuple[tuple[int, ...], ...]  # observed before each run; empty with one worker
     kept: int  # connections that the client opened before
     versions: dict[str, str]
 
@@ -119,33 +119,50 @@ def measure(scenario: Scenario, options: Options, kind: Bound, lasts_ns: int, sa
         It can't be served, or what was measured can't be believed.
     """
     plan, limit_ns = scenario.plan, 2 * lasts_ns + SPARE_NS
-    shares = [1] * options.runs if _remembers(plan) else [options.runs]
+    remembers = _remembers(plan)
+    shares = [1] * options.runs if remembers else [options.runs]
     runs: list[Run] = []
-    splits: tuple[tuple[int, ...], ...] = ()
+    splits: list[tuple[int, ...]] = []
     try:
-        if _remembers(plan):
-            splits = _fresh_splits(scenario, options, say)
         for share in shares:
+            if remembers:
+                splits += _fresh_splits(scenario, options, _due(FRESH_SPLITS, options, runs), say)
             with serve(scenario, database=options.database, progress=say) as running:
-                splits = splits or observed_splits(scenario.plan, running.url, say)
                 _warm_up(plan, running)
                 for _ in range(share):
+                    if not remembers:
+                        many = max(SPLITS, SPLITS_OF_RUN * options.runs)
+                        due = _due(many, options, runs)
+                        splits += observed_splits(plan, running.url, say, due)
+                    if splits:
+                        time.sleep(SETTLES_S)
                     left = format.duration((options.runs - len(runs)) * lasts_ns)
                     say(f"run {len(runs) + 1} of {options.runs}, about {left} left")
                     runs.append(_believed(scenario, running, options, limit_ns, kind))
                 versions = dict(running.versions) | {"database": running.database}
     except (NotServable, ServeError, GeneratorError, ConnectionError) as error:
         raise NotMeasured(str(error)) from error
-    return Measured(tuple(runs), splits, plan.client.kept_connections, versions)
+    return Measured(tuple(runs), tuple(splits), plan.client.kept_connections, versions)
 
 
-def observed_splits(plan: Plan, url: str, say: Say) -> tuple[tuple[int, ...], ...]:
+def _due(many: int, options: Options, runs: list[Run]) -> int:
+    """How many of all splits are observed before the next run: a machine is not the same for long.
+
+    Forty observed before twenty runs had shares of 293 to 513 of 1000, the runs 250 to 550.
+    """
+    done = len(runs)
+    return many * (done + 1) // options.runs - many * done // options.runs
+
+
+def observed_splits(
+    plan: Plan, url: str, say: Say, count: int = SPLITS
+) -> tuple[tuple[int, ...], ...]:
     """How a server with several workers shares connections; empty where it has one."""
     if not _shares(plan):
         return ()
-    say(f"observing {SPLITS} splits of {plan.client.kept_connections} connections")
+    say(f"observing {count} splits of {plan.client.kept_connections} connections")
     splits = []
-    for _ in range(SPLITS):
+    for _ in range(count):
         time.sleep(SETTLES_S)
         splits.append(split(url, plan.client.kept_connections))
     return tuple(splits)
@@ -159,14 +176,16 @@ def _shares(plan: Plan) -> bool:
     )
 
 
-def _fresh_splits(scenario: Scenario, options: Options, say: Say) -> tuple[tuple[int, ...], ...]:
+def _fresh_splits(
+    scenario: Scenario, options: Options, count: int, say: Say
+) -> tuple[tuple[int, ...], ...]:
     """One split of each of several servers, as it is when a run finds it."""
     splits: list[tuple[int, ...]] = []
     if not _shares(scenario.plan):
         return ()
-    for n in range(FRESH_SPLITS):
+    for n in range(count):
         with serve(scenario, database=options.database) as running:
-            say(f"observing split {n + 1} of {FRESH_SPLITS}, each of a new server")
+            say(f"observing split {n + 1} of {count}, each of a new server")
             _warm_up(scenario.plan, running)
             splits.append(split(running.url, scenario.plan.client.kept_connections))
     return tuple(splits)

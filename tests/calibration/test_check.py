@@ -52,22 +52,34 @@ def test_of_several_workers_the_interval_counts() -> None:
     assert not replace(split, measured=(3.8,), by_interval=False).agrees
 
 
-@pytest.mark.parametrize(("opens", "servers", "observed_on"), [(0, 23, range(1, 21)), (5, 1, [1])])
-def test_splits_are_observed_on_servers_as_the_runs_find_them(
-    opens: int, servers: int, observed_on: Sequence[int], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("opens", "observed", "servers"),
+    [(0, (6, 7, 7), (7, 15, 23)), (5, (13, 13, 14), (1, 1, 1))],
+)
+def test_splits_are_observed_before_each_run_and_on_servers_as_it_finds_them(
+    opens: int,
+    observed: Sequence[int],
+    servers: Sequence[int],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A pool that grows: each of three runs has a server of its own, and so has each split."""
     begun: list[int] = []
+    splits: list[int] = []  # the server of each
+    ran: list[tuple[int, int]] = []  # splits before each run, and its server
 
     @contextmanager
     def served(*_: object, **__: object) -> Iterator[SimpleNamespace]:
         begun.append(1)
         yield SimpleNamespace(url="", versions={}, database="")
 
-    for name in ("_warm_up", "_believed"):
-        monkeypatch.setattr(measuring, name, lambda *_: None)
+    def split(_: str, kept: int) -> tuple[int, ...]:
+        splits.append(len(begun))
+        return (len(splits), kept)
+
+    monkeypatch.setattr(measuring, "_warm_up", lambda *_: None)
+    monkeypatch.setattr(measuring, "_believed", lambda *_: ran.append((len(splits), len(begun))))
     monkeypatch.setattr(measuring, "serve", served)
-    monkeypatch.setattr(measuring, "split", lambda _, kept: (len(begun), kept))
+    monkeypatch.setattr(measuring, "split", split)
     monkeypatch.setattr(measuring, "SETTLES_S", 0)
     case = loads(
         "load: {requests: 9, at: once}\n"
@@ -77,8 +89,10 @@ def test_splits_are_observed_on_servers_as_the_runs_find_them(
         "routes: {r: {handler: async def, steps: [{query: db, time: 1ms}]}}"
     )
     found = measuring.measure(case, measuring.Options(), Bound.SPLIT, 1, lambda _: None)
-    assert len(begun) == servers
-    assert set(found.splits) == {(n, 9) for n in observed_on}
+    assert ran == [(sum(observed[: n + 1]), servers[n]) for n in range(3)]
+    assert found.splits == tuple((n + 1, 9) for n in range(sum(observed)))
+    if opens == 0:
+        assert len({*splits, *servers}) == len(splits) + 3  # nobody shares one
 
 
 def test_figures_are_judged_by_what_bounds_the_run() -> None:
