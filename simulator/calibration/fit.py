@@ -54,7 +54,7 @@ T_95 = {2: 12.71, 3: 4.30, 4: 8.29, 5: 5.29, 6: 4.29, 7: 3.49, 9: 3.12}
 four on the repeat that is furthest from the median is left out, and what that does to the
 errors was found by simulation (200,000 samples of a normal distribution)."""
 CORRECTIONS_MAX, DAMPED_FROM = 12, 3
-CLOSE_S, CLOSE_SCAN_S = 2e-6, 2.5e-10
+CLOSE_S, CLOSE_SCAN_S = 2e-6, 1e-9
 """Values that move by less are as good as the clock that they are read from; a scan is paid
 thousands of times in a call."""
 _PROCESSORS = os.cpu_count() or 1

@@ -56,8 +56,9 @@ LIMITED, LIMITED_BY = 240, 200
 POOLED_MAX = 1
 """Connections of a pool that is filled: of several, some come back in one turn of the loop and
 stay together, and what they wait for one another is no hold."""
-QUEUE_CONNECTIONS, QUEUE_WAITING = 40, 100
-"""Connections, more than httpx keeps idle, and calls beyond them that wait for one."""
+QUEUE_CONNECTIONS, QUEUE_WAITING = 80, 110
+"""Connections, more than httpx keeps idle, and calls beyond them that wait for one: so many pairs
+of both that it counts little what else a call that waits computes (.2 ms)."""
 STALLS_FROM_S, STALL_S = 0.06, 0.15
 """A callback that keeps the loop from before the first sleeper's end until after the last one's:
 their answers leave one after another, whatever lay between their requests."""
