@@ -187,6 +187,7 @@ def _fresh_splits(
         with serve(scenario, database=options.database) as running:
             say(f"observing split {n + 1} of {count}, each of a new server")
             _warm_up(scenario.plan, running)
+            time.sleep(SETTLES_S)
             splits.append(split(running.url, scenario.plan.client.kept_connections))
     return tuple(splits)
 
