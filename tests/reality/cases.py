@@ -25,8 +25,8 @@ TWO_CORES = "server.cores=2"
 REPEATS = 20
 """Of a server with several workers: how often the interval holds."""
 CHANCES = 9
-"""Runs where chance decides which of two waves a percentile is in: of three the median would be
-in the rarer one each fourth time."""
+"""Runs where chance decides which of two waves a percentile is in: the median of three would be in
+the rarer one now and then."""
 
 CASES = (
     Case("1000req", "0.05"),
