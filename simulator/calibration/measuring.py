@@ -31,7 +31,6 @@ from simulator.plan import (
     LoadKind,
     Plan,
     ServerKind,
-    Service,
     Step,
 )
 from simulator.record import dataclass
@@ -57,6 +56,9 @@ SPARE_NS = 15 * 10**9
 SETTLES_S = 0.2
 """Before a split is observed, and before a run: workers that are still busy with closing the last
 one's connections are awake and share the new ones more evenly than idle ones do."""
+IDLE_S = 5.5
+"""Longer than httpx keeps an idle connection (5 s): calls that come at once are all sent to the
+same one, as often as one of them is lost to it."""
 
 Say = Callable[[str], None]
 
@@ -134,8 +136,6 @@ def measure(scenario: Scenario, options: Options, kind: Bound, lasts_ns: int, sa
                         many = max(SPLITS, SPLITS_OF_RUN * options.runs)
                         due = _due(many, options, runs)
                         splits += observed_splits(plan, running.url, say, due)
-                    if splits:
-                        time.sleep(SETTLES_S)
                     left = format.duration((options.runs - len(runs)) * lasts_ns)
                     say(f"run {len(runs) + 1} of {options.runs}, about {left} left")
                     runs.append(_believed(scenario, running, options, limit_ns, kind))
@@ -143,6 +143,13 @@ def measure(scenario: Scenario, options: Options, kind: Bound, lasts_ns: int, sa
     except (NotServable, ServeError, GeneratorError, ConnectionError) as error:
         raise NotMeasured(str(error)) from error
     return Measured(tuple(runs), tuple(splits), plan.client.kept_connections, versions)
+
+
+def _rest_s(plan: Plan) -> float:
+    """How long the server rests before a run, to be what the simulation begins with."""
+    if any(s.client == HttpLibrary.HTTPX and s.connections < UNLIMITED for s in plan.services):
+        return IDLE_S
+    return SETTLES_S if _shares(plan) else 0
 
 
 def _due(many: int, options: Options, runs: list[Run]) -> int:
@@ -201,16 +208,11 @@ def _remembers(plan: Plan) -> bool:
     """Whether a server after a run is not what it was before: then each run has its own.
 
     A rate limit knows what was used of it, pools have grown, work that nobody waits for any
-    more still holds threads and connections, httpx has idle connections: it sends all calls that
-    come at once to the first of them.
+    more still holds threads and connections.
     """
     leaves = (plan.client.timeout_ns, plan.drain_ns, *(r.deadline_ns for r in plan.routes))
-    limited = any(s.limits or _keeps_idle(s) for s in plan.services)
+    limited = any(service.limits for service in plan.services)
     return limited or _grows(plan) or min(leaves) < NEVER
-
-
-def _keeps_idle(service: Service) -> bool:
-    return service.client == HttpLibrary.HTTPX and service.connections < UNLIMITED
 
 
 def _warm_up(plan: Plan, running: Running) -> None:
@@ -238,6 +240,7 @@ def _believed(
     plan = scenario.plan
     pids = [*running.processes.get("server", ()), *running.processes.get("workers", ())]
     for again in range(TRIES - 1, -1, -1):
+        time.sleep(_rest_s(plan))
         before = machine_use.used(pids)
         try:
             live = drive(

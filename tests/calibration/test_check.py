@@ -21,6 +21,7 @@ from simulator.analysis.summary import summarize
 from simulator.calibration import machine_use, measuring
 from simulator.calibration.check import _as_seen, _with_backends
 from simulator.calibration.figures import Bound, Figure, bound, figures
+from simulator.calibration.generator import CouldNotKeepUp
 from simulator.calibration.scaling import scaled
 from simulator.commands import checking
 from simulator.engines.reference import run
@@ -93,6 +94,43 @@ def test_splits_are_observed_before_each_run_and_on_servers_as_it_finds_them(
     assert found.splits == tuple((n + 1, 9) for n in range(sum(observed)))
     if opens == 0:
         assert len({*splits, *servers}) == len(splits) + 3  # nobody shares one
+
+
+@pytest.mark.parametrize(
+    ("workers", "client", "rests"),
+    [(1, "none", 0.0), (2, "none", measuring.SETTLES_S), (1, "httpx", measuring.IDLE_S)],
+)
+def test_before_a_run_the_server_rests_until_it_is_what_is_simulated(
+    workers: int, client: str, rests: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[float | str] = []
+
+    @contextmanager
+    def served(*_: object, **__: object) -> Iterator[SimpleNamespace]:
+        yield SimpleNamespace(url="", versions={}, database="", processes={}, begins=None)
+
+    def drive(*_: object, **__: object) -> None:
+        events.append("run")
+        if len(events) == 3:
+            raise CouldNotKeepUp("late", SimpleNamespace())  # type: ignore[arg-type]
+
+    monkeypatch.setattr(measuring, "_warm_up", lambda *_: events.append("warm"))
+    monkeypatch.setattr(measuring, "drive", drive)
+    monkeypatch.setattr(measuring, "machine_use", SimpleNamespace(used=id, delayed=lambda *_: 0))
+    monkeypatch.setattr(measuring, "_refuse_partial", lambda *_: None)
+    monkeypatch.setattr(measuring, "_run_of", lambda *_: None)
+    monkeypatch.setattr(measuring, "observed_splits", lambda *_: ())
+    monkeypatch.setattr(measuring, "serve", served)
+    monkeypatch.setattr(measuring, "time", SimpleNamespace(sleep=events.append))
+    case = loads(
+        "load: {requests: 9, at: once}\n"
+        "client: {connections: {kept: 9}}\n"
+        f"server: {{preset: fastapi, workers: {workers}}}\n"
+        f"services: {{api: {{time: 1ms, client: {client}}}}}\n"
+        "routes: {r: {handler: async def, steps: [{call: api}]}}"
+    )
+    measuring.measure(case, measuring.Options(runs=2), Bound.CPU, 1, lambda _: None)
+    assert events == ["warm", *[rests, "run"] * 3]  # the first was late
 
 
 def test_figures_are_judged_by_what_bounds_the_run() -> None:
