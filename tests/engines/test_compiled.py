@@ -16,6 +16,7 @@ import pytest
 import models.connection_pool
 from models import GIL, Owner
 from models.gpu_batch import _Line
+from models.service import HttpClient
 from simulator.analysis.folding import VisitFolding
 from simulator.engine import EVENTS_WHEN_KEPT, Engine, chosen, events_of, run
 from simulator.engines import costs, queries, reference, transactions, wiring
@@ -182,6 +183,7 @@ BROKEN: list[tuple[str, Any, str, Any]] = [
     ("the loop goes on at once", steps, "leave_loop", _not_behind),
     ("the first branch counts", gathers, "MARK", gathers.BRANCH),
     ("no CPU of the client", program, "FRAMEWORK", program.CPU),
+    ("a client's connections are never open", HttpClient, "opened", lambda *_: None),
     ("urgent calls wait", lower_outside, "UNLIMITED", 0),
     ("pools open alike", compiled_transactions, "draw", _of_the_first_pool),
     ("cores are never idle", compiled_transactions, "RUNNING", cores.CORES_N),
