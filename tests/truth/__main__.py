@@ -33,7 +33,9 @@ def main() -> None:
     for line in lines(_played(chosen, given.replications, verdicts, fits, errors)):
         print(line, flush=True)
     print(_summary(verdicts))
-    if fits:
+    if unknown := sorted({name for fit in fits.values() for name in fit.unknown}):
+        print(f"left out as 0 where no other group tells it: {', '.join(unknown)}")
+    if errors:
         print(
             f"asserted figures that other groups tell all overheads of: {len(errors)}, error "
             f"{median(errors):.1%} in the median, {max(errors):.1%} at most"
