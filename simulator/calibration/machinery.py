@@ -72,10 +72,10 @@ _SERVER = ("preset", "kind", "threads", "loop", "gil", "switch_interval")
 
 
 def opening(label: str, i: int) -> str:
-    """A route whose client has no connection yet, in round i.
+    """A route that is asked once, in round i: its client has no connection yet.
 
-    httpx has none in any probe: calls that come at once are all sent to the same idle connection,
-    and go through all of them again as often as one is lost to them.
+    httpx is probed on such ones alone. It sends all calls that come at once to the first idle
+    connection; all but one are in vain, and are sent to the next.
     """
     return f"{label}-opens-{i}"
 
@@ -234,21 +234,21 @@ def _add_calling(document: dict[str, Any], scenario: Scenario) -> None:
         s.client if s.connections < UNLIMITED else HttpLibrary.AIOHTTP
         for s in scenario.plan.services
     }
-    called: list[tuple[str, str, int]] = []
-    if HttpLibrary.HTTPX in clients:
-        for label, connections in ((HTTPX, 100), (HTTPX_QUEUE, QUEUE_CONNECTIONS)):
-            called.append((label, "httpx", connections))
-            called += [(opening(label, i), "httpx", connections) for i in range(ROUNDS)]
-    if HttpLibrary.AIOHTTP in clients:
-        called.append((AIOHTTP, "aiohttp", 100))
-        # Each is asked once, when none of its connections is open.
-        called += [(opening(AIOHTTP, i), "aiohttp", 100) for i in range(ROUNDS)]
-    for label, preset, connections in called:
-        name = label.removeprefix("GET /")
-        client = {"preset": preset, "connections": connections, "pool_timeout": "none"}
-        service = {"time": _s(QUERY_S), "client": client}
-        document.setdefault("services", {})[name] = service
-        document["routes"][name] = _route(label, True, [{"call": name}])
+    called = (
+        (HTTPX, HttpLibrary.HTTPX, 100),
+        (HTTPX_QUEUE, HttpLibrary.HTTPX, QUEUE_CONNECTIONS),
+        (AIOHTTP, HttpLibrary.AIOHTTP, 100),
+    )
+    for probed, library, connections in called:
+        if library not in clients:
+            continue
+        client = {"connections": connections, "pool_timeout": "none"}
+        client["preset"] = library.name.lower()
+        for label in (probed, *(opening(probed, i) for i in range(ROUNDS))):
+            name = label.removeprefix("GET /")
+            service = {"time": _s(QUERY_S), "client": client}
+            document.setdefault("services", {})[name] = service
+            document["routes"][name] = _route(label, True, [{"call": name}])
 
 
 def _probes(
@@ -260,16 +260,14 @@ def _probes(
     queue: LoadDocument = {"requests": QUEUE_CONNECTIONS + QUEUE_WAITING, "at": "once"}
     fresh = {HTTPX: once, HTTPX_QUEUE: queue, AIOHTTP: once}
     once_only = [opening(label, i) for label in fresh for i in range(ROUNDS)]
-    of_others = (STALL, COMPUTE, CROWD, REFUSED, HTTPX, HTTPX_QUEUE, *once_only)
-    labels = [label for label in every if label not in of_others]
+    of_others = (STALL, COMPUTE, CROWD, REFUSED, *once_only)
+    warmed = [label for label in every if label not in of_others]
+    labels = [label for label in warmed if label not in (HTTPX, HTTPX_QUEUE)]
     small: LoadDocument = {"requests": FEW, "at": "once"}
     in_line: LoadDocument = {"requests": IN_LINE, "at": "once"}
-    for label in labels:
-        # Connections of a client that a burst needs are open before.
-        yield Probe("warm up", {label: once if label == AIOHTTP else small})
-    for label in (HTTPX, HTTPX_QUEUE):
-        if label in every:
-            yield Probe("warm up", {label: fresh[label]})
+    for label in warmed:
+        # aiohttp's connections that a burst needs are open before.
+        yield Probe("warm up", {label: fresh.get(label, small)})
     crowd = Probe("burst", {CROWD: {"requests": CROWD_N, "at": "once"}})
     crowds = [crowd] if CROWD in every else []
     crowds += [Probe("refused", {REFUSED: once})] if REFUSED in every else []

@@ -57,8 +57,8 @@ SETTLES_S = 0.2
 """Before a split is observed, and before a run: workers that are still busy with closing the last
 one's connections are awake and share the new ones more evenly than idle ones do."""
 IDLE_S = 5.5
-"""Longer than httpx keeps an idle connection (5 s): calls that come at once are all sent to the
-same one, as often as one of them is lost to it."""
+"""Longer than httpx keeps an idle connection (5 s). A run begins without, as the simulation does:
+of calls that come at once all would be sent to the first of them, all but one in vain."""
 
 Say = Callable[[str], None]
 

@@ -198,7 +198,7 @@ class _Attempt:
             self._ends("call_timeout" if self.expired else "client_pool_timeout")
             return self.reason
         self.leave = lambda: None
-        yield from self._use(lambda: client.opened(connection))
+        yield from self._use(connection)
         task.released(visit)
         client.release(connection)
         return self.reason
@@ -208,8 +208,11 @@ class _Attempt:
         """True if it has timed out, or its process was killed, before it has sent anything."""
         return self.expired or self.task.killed
 
-    def _use(self, sent: Callable[[], None] = lambda: None) -> Steps:
-        """Send, wait, read; nothing if the time is over while it has waited for its loop."""
+    def _use(self, connection: int | None = None) -> Steps:
+        """Send, wait, read; nothing if the time is over while it has waited for its loop.
+
+        ``connection``: that of the client, if it has a limit of them.
+        """
         task = self.task
         if (self.remote.cpu_ns or self.remote.connect_ns) and not self.is_lost:
             process = self.runner.processes[task.process]
@@ -223,7 +226,8 @@ class _Attempt:
         if self.is_lost:
             self._ends("call_timeout")
             return
-        sent()
+        if connection is not None:
+            self.remote.clients[task.process].opened(connection)
         yield from self._exchange()
         if not self.is_lost:
             yield from self._compute(self._reads_ns + self._scan())

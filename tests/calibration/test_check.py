@@ -67,6 +67,7 @@ def test_splits_are_observed_before_each_run_and_on_servers_as_it_finds_them(
     begun: list[int] = []
     splits: list[int] = []  # the server of each
     ran: list[tuple[int, int]] = []  # splits before each run, and its server
+    rests: list[float] = []
 
     @contextmanager
     def served(*_: object, **__: object) -> Iterator[SimpleNamespace]:
@@ -74,6 +75,7 @@ def test_splits_are_observed_before_each_run_and_on_servers_as_it_finds_them(
         yield SimpleNamespace(url="", versions={}, database="")
 
     def split(_: str, kept: int) -> tuple[int, ...]:
+        assert rests == [measuring.SETTLES_S] * (len(splits) + 1)  # one before each
         splits.append(len(begun))
         return (len(splits), kept)
 
@@ -81,7 +83,7 @@ def test_splits_are_observed_before_each_run_and_on_servers_as_it_finds_them(
     monkeypatch.setattr(measuring, "_believed", lambda *_: ran.append((len(splits), len(begun))))
     monkeypatch.setattr(measuring, "serve", served)
     monkeypatch.setattr(measuring, "split", split)
-    monkeypatch.setattr(measuring, "SETTLES_S", 0)
+    monkeypatch.setattr(measuring, "time", SimpleNamespace(sleep=rests.append))
     case = loads(
         "load: {requests: 9, at: once}\n"
         "client: {connections: {kept: 9}}\n"

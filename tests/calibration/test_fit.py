@@ -10,7 +10,7 @@ import pytest
 
 from simulator.calibration.calibration_page import overheads_yaml
 from simulator.calibration.fit import _value, fit
-from simulator.calibration.machinery import Machinery, machinery
+from simulator.calibration.machinery import ROUNDS, Machinery, machinery
 from simulator.calibration.probe import Answers, Ask, Probe
 from simulator.calibration.simulated import simulated
 from simulator.scenario import load, loads
@@ -189,3 +189,18 @@ def test_a_probe_that_failed_is_told() -> None:
 
     with pytest.raises(ValueError, match="12 of 12 requests of a probe failed, http_500"):
         fit(of, failing)
+
+
+def test_httpx_is_probed_on_clients_that_have_no_connection_yet() -> None:
+    """Of calls that come at once all are sent to the first idle connection, all but one in vain."""
+    of = machine(**ASYNC)
+    steps = {route["path"]: route["steps"] for route in of.document["routes"].values()}
+    asked = [
+        (probe.purpose, steps[label][0]["call"])
+        for probe in of.probes
+        for label in probe.loads
+        if label.startswith("GET /httpx")
+    ]
+    clients = [client for _, client in asked]
+    assert len(clients) == len(set(clients)) == 2 * (ROUNDS + 1)
+    assert [purpose for purpose, _ in asked].count("opening") == 2 * ROUNDS

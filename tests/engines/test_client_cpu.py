@@ -140,6 +140,16 @@ def test_a_connection_that_is_still_being_opened_is_half_a_pair() -> None:
     assert visits(trace, "client") == [(0, 2, 114), (1, 11, 124), (2, 114, 222)]
 
 
+def test_a_connection_that_is_given_back_is_open_no_more() -> None:
+    """The second finds none in use and goes through nothing."""
+    steps = Steps()
+    api = service(steps.time(100 * MS), connections=2)
+    costs = {"client_call_ns": 10 * MS, "client_scan_ns": 2 * MS}
+    case = plan(steps, steps.call(), services=(api,), load=burst(2), **costs)
+    trace = traced(case, [0, 300])
+    assert [ledger(trace, i)["hold framework"] for i in range(2)] == [10, 10]
+
+
 def test_aiohttp_costs_what_is_its_own_and_goes_through_nothing() -> None:
     steps = Steps()
     api = service(steps.time(10 * MS), connections=1, client=HttpLibrary.AIOHTTP)

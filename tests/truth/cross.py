@@ -112,6 +112,16 @@ def _of_case(case: Case) -> list[_Figure]:
     return out
 
 
+def pays(case: Case, names: tuple[str, ...]) -> bool:
+    """Whether its figures depend on any of these overheads."""
+    if not names:
+        return False
+    typical = {f"{name}_ns": ns for name, ns in TYPICAL_NS.items()}
+    without = typical | {f"{name}_ns": 0 for name in names}
+    there, here = (replay(case, 1, costs).predicted for costs in (typical, without))
+    return there != here
+
+
 def lines(fits: list[Fitted]) -> list[str]:
     """A table of the overheads, by the group that was left out, in microseconds."""
     head = "left out  " + "  ".join(f"{name:>11}" for name in COSTS)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.truth.cases import CASES
-from tests.truth.cross import COSTS, TYPICAL_NS, _Figure, _of_case, _solved
+from tests.truth.cross import COSTS, TYPICAL_NS, _Figure, _of_case, _solved, pays
 
 
 def _problem(change: dict[str, float], *, skip: tuple[str, ...] = ()) -> list[_Figure]:
@@ -45,3 +45,6 @@ def test_a_run_tells_of_what_it_pays() -> None:
     for figure in _of_case(case):
         told = {name for name, slope in zip(COSTS, figure.slopes, strict=True) if slope}
         assert told == {"worker", "sleep"}
+    assert pays(case, ("lock_hold", "sleep"))
+    assert not pays(case, ("lock_hold", "connect"))
+    assert not pays(case, ())
